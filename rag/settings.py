@@ -1,0 +1,205 @@
+"""Settings: one frozen object per concern, defaults < footnote.toml < FOOTNOTE_* < flags."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from rag.errors import SettingsError
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+SETTINGS_FILE = "footnote.toml"
+ENV_PREFIX = "FOOTNOTE_"
+SPECIAL_ENV = {"FOOTNOTE_INDEX", "FOOTNOTE_CONFIG", "FOOTNOTE_CACHE"}
+"""Environment variables that name places rather than settings."""
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class IngestSettings(_Frozen):
+    """Reading files: limits per file, pool size, OCR."""
+
+    workers: int = Field(2, ge=1, le=64, description="parser processes")
+    file_seconds: float = Field(60.0, gt=0, description="time limit per file, in seconds")
+    file_memory_mb: int = Field(1024, ge=128, description="memory limit per file, in MiB")
+    max_file_mb: int = Field(256, ge=1, description="larger files are not read, in MiB")
+    max_pages: int = Field(5000, ge=1, description="pages, slides or sheets read per file")
+    ocr: Literal["auto", "off"] = Field("auto", description="read scanned pages with Tesseract")
+    ocr_language: str = Field("eng", description="Tesseract language codes, joined by +")
+    exclude: tuple[str, ...] = Field((), description="patterns as in .gitignore")
+
+
+class ChunkSettings(_Frozen):
+    """Cutting documents into passages, sized in the embedder's own tokens."""
+
+    tokens: int = Field(200, ge=32, description="aim per passage, in embedder tokens")
+    overlap: int = Field(30, ge=0, description="tokens repeated between neighbours")
+
+
+class EmbeddingSettings(_Frozen):
+    """Which model turns passages and questions into vectors."""
+
+    model: str = Field("bundled", description="'bundled' or a sentence-transformers name or folder")
+    threads: int = Field(0, ge=0, description="0 means all usable cores")
+
+
+class RetrievalSettings(_Frozen):
+    """Searching and rereading; the defaults come from scripts/evaluate.py, see docs/tuning.md."""
+
+    top_k: int = Field(5, ge=1, le=100, description="passages handed to the answer")
+    dense_depth: int = Field(100, ge=1, description="candidates from the vector search")
+    lexical_depth: int = Field(100, ge=1, description="candidates from the word search")
+    dense_weight: float = Field(0.7, ge=0, le=1, description="share of cosine in the fused score")
+    rerank: Literal["bundled", "off"] = Field("bundled", description="cross-encoder on the best few")
+    rerank_pairs: int = Field(5, ge=0, le=100, description="candidates the cross-encoder rereads")
+    rerank_weight: float = Field(0.5, ge=0, le=1, description="share of its score in the final one")
+
+
+class AnswerSettings(_Frozen):
+    """From passages to words."""
+
+    context_tokens: int = Field(1024, ge=256, description="prompt budget, in the model's tokens")
+    answer_tokens: int = Field(160, ge=16, description="longest answer of the model, in its tokens")
+    temperature: float = Field(0.0, ge=0, le=2)
+    refusal_threshold: float = Field(0.5, description="below it: 'not in your documents'")
+    lead: Literal["auto", "evidence", "model"] = Field(
+        "auto", description="who speaks first; auto lets models under 1B parameters only support"
+    )
+
+
+class ModelSettings(_Frozen):
+    """Which language model answers, and how it is loaded."""
+
+    model: str = Field("bundled", description="'bundled', a GGUF file, or a model folder")
+    engine: Literal["auto", "llamacpp", "transformers"] = "auto"
+    quantization: str = Field("auto", description="how to read or reduce the weights")
+    max_memory: str | None = Field(None, description="cap for the model process, as in '8GB'")
+    threads: int = Field(0, ge=0, description="0 means all usable cores")
+    load_seconds: float = Field(600.0, gt=0, description="give up loading after this long")
+
+
+class Settings(_Frozen):
+    """Everything that can be set, by concern."""
+
+    ingest: IngestSettings = IngestSettings()
+    chunk: ChunkSettings = ChunkSettings()
+    embedding: EmbeddingSettings = EmbeddingSettings()
+    retrieval: RetrievalSettings = RetrievalSettings()
+    answer: AnswerSettings = AnswerSettings()
+    model: ModelSettings = ModelSettings()
+
+
+def load_settings(
+    flags: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+    file: Path | None = None,
+) -> Settings:
+    """Merge the four layers and check every name and value.
+
+    `flags` maps dotted names ("retrieval.top_k") to values; None values are left out. `file`
+    defaults to FOOTNOTE_CONFIG, else footnote.toml in the checkout, where it exists.
+    Raises SettingsError naming the layer, the setting, and the nearest known name.
+    """
+    environ = os.environ if environ is None else environ
+    merged: dict[str, dict[str, Any]] = {}
+    for layer, values in (
+        _file_layer(file, environ),
+        ("environment", _env_values(environ)),
+        ("command line", {k: v for k, v in (flags or {}).items() if v is not None}),
+    ):
+        for name, value in values.items():
+            section, key = _known(name, layer)
+            merged.setdefault(section, {})[key] = value
+    try:
+        return Settings.model_validate(merged)
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = ".".join(str(part) for part in first["loc"])
+        variable = ENV_PREFIX + name.upper().replace(".", "_")
+        raise SettingsError(
+            f"{name} = {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}",
+            f"Correct {name} where it was set (flag, {variable} or {SETTINGS_FILE}).",
+        ) from error
+
+
+def index_root(environ: Mapping[str, str] | None = None) -> Path:
+    """The folder that holds all collections: FOOTNOTE_INDEX, else `index/` in the checkout."""
+    named = (os.environ if environ is None else environ).get("FOOTNOTE_INDEX")
+    return Path(named).expanduser() if named else CHECKOUT / "index"
+
+
+def cache_root(environ: Mapping[str, str] | None = None) -> Path:
+    """The folder for what can be made again: FOOTNOTE_CACHE, else the user's cache folder."""
+    named = (os.environ if environ is None else environ).get("FOOTNOTE_CACHE")
+    if named:
+        return Path(named).expanduser()
+    import platformdirs
+
+    return Path(platformdirs.user_cache_dir("footnote", appauthor=False))
+
+
+def known_names() -> list[str]:
+    """Every setting as a dotted name."""
+    return [
+        f"{section}.{key}"
+        for section, field in Settings.model_fields.items()
+        for key in field.annotation.model_fields  # type: ignore[union-attr]
+    ]
+
+
+def _file_layer(file: Path | None, environ: Mapping[str, str]) -> tuple[str, dict[str, Any]]:
+    named = file or (Path(environ["FOOTNOTE_CONFIG"]) if environ.get("FOOTNOTE_CONFIG") else None)
+    path = named or CHECKOUT / SETTINGS_FILE
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        if named:
+            raise SettingsError(
+                f"the settings file {path} does not exist", "Create it, or correct FOOTNOTE_CONFIG."
+            ) from None
+        return str(path), {}
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SettingsError(f"{path} cannot be read: {error}", "Correct the file or remove it.") from error
+    flat: dict[str, Any] = {}
+    for section, keys in content.items():
+        if isinstance(keys, dict):
+            flat.update({f"{section}.{key}": value for key, value in keys.items()})
+        else:
+            flat[section] = keys
+    return str(path), flat
+
+
+def _env_values(environ: Mapping[str, str]) -> dict[str, Any]:
+    by_variable = {name.upper().replace(".", "_"): name for name in known_names()}
+    values: dict[str, Any] = {}
+    for variable, value in environ.items():
+        if not variable.startswith(ENV_PREFIX) or variable in SPECIAL_ENV:
+            continue
+        rest = variable.removeprefix(ENV_PREFIX)
+        name = by_variable.get(rest)
+        if name is None:
+            near = difflib.get_close_matches(rest, by_variable, n=1, cutoff=0.0)
+            raise SettingsError(f"no setting is called {variable}", f"Did you mean {ENV_PREFIX}{near[0]}?")
+        values[name] = value.split(",") if name == "ingest.exclude" else value
+    return values
+
+
+def _known(name: str, layer: str) -> tuple[str, str]:
+    names = known_names()
+    if name in names:
+        section, _, key = name.partition(".")
+        return section, key
+    leaf = name.rpartition(".")[2]
+    near = difflib.get_close_matches(name, names, n=1, cutoff=0.6) or [
+        full for full in names if difflib.get_close_matches(leaf.lower(), [full.split(".")[1]])
+    ]
+    hint = f"Did you mean '{near[0]}'?" if near else f"Known settings: {', '.join(names)}."
+    raise SettingsError(f"no setting '{name}' ({layer})", hint)
