@@ -66,7 +66,7 @@ def test_close_ends_a_child_that_does_not_listen(echo_module):
 def test_no_child_survives_a_killed_parent(echo_module, tmp_path):
     script = (
         "from rag.child import Child; import time\n"
-        "child = Child('echo_child'); child.send({}); child.receive(10)\n"
+        "child = Child('echo_child'); child.send({'hello': 1}); child.receive(10)\n"
         "child.send({'sleep': 60}); print(child.pid, flush=True); time.sleep(60)\n"
     )
     root = str(Path(__file__).resolve().parent.parent)
