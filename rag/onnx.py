@@ -1,0 +1,66 @@
+"""The bundled BERT-shaped models, run by onnxruntime; the only module that imports it or tokenizers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+from rag import bundled
+from rag.cores import usable_cores
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+Text = str | tuple[str, str]
+
+
+class OnnxModel:
+    """One model file with its tokenizer; what an input has beyond `max_tokens` is cut off its end."""
+
+    max_tokens = 512
+
+    def __init__(self, model: bundled.BundledModel, threads: int = 0) -> None:
+        import onnxruntime
+        from tokenizers import Tokenizer
+
+        file = bundled.path(model)
+        self._tokenizer: Any = Tokenizer.from_file(str(file.parent / "tokenizer.json"))
+        self._tokenizer.no_padding()
+        self._tokenizer.no_truncation()
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = threads or usable_cores()
+        options.enable_cpu_mem_arena = False  # the arena keeps the largest batch's memory for good
+        options.log_severity_level = 3
+        self._session: Any = onnxruntime.InferenceSession(
+            str(file), options, providers=["CPUExecutionProvider"]
+        )
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        """Tokens of each whole text, without special tokens."""
+        encoded = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [len(one.ids) for one in encoded]
+
+    def run(self, texts: Sequence[Text], batch: int) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
+        """Yield (positions in `texts`, first output for them), grouped by similar length."""
+        import numpy as np
+
+        encoded = [self._cut(one) for one in self._tokenizer.encode_batch_fast(list(texts))]
+        order = sorted(range(len(texts)), key=lambda position: len(encoded[position][0]))
+        for start in range(0, len(order), batch):
+            rows = order[start : start + batch]
+            width = len(encoded[rows[-1]][0])
+            ids, types, mask = (np.zeros((len(rows), width), np.int64) for _ in range(3))
+            for n, row in enumerate(rows):
+                length = len(encoded[row][0])
+                ids[n, :length], types[n, :length] = encoded[row]
+                mask[n, :length] = 1
+            feed = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
+            yield rows, self._session.run(None, feed)[0]
+
+    def _cut(self, encoding: Any) -> tuple[list[int], list[int]]:
+        ids, types = encoding.ids, encoding.type_ids
+        if len(ids) <= self.max_tokens:
+            return ids, types
+        # The last token is the closing [SEP]; what is cut before it belongs to the text or the passage.
+        return [*ids[: self.max_tokens - 1], ids[-1]], types[: self.max_tokens]
