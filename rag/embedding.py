@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 from rag import bundled
@@ -102,7 +102,7 @@ class SentenceTransformersEmbedder:
                 f"the embedder {name} cannot be loaded: {str(error).splitlines()[0]}",
                 "Name a model folder or a hub id that is on this machine, or use 'bundled'.",
             ) from error
-        self.name = os.path.basename(os.path.normpath(name)) if os.path.isdir(name) else name
+        self.name = Path(name).resolve().name if Path(name).is_dir() else name
         self.revision = _revision(self._model)
         self.dimension = int(self._model.get_sentence_embedding_dimension())
         limit = self._model.max_seq_length or 512

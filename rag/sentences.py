@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 
 Span = tuple[int, int]
@@ -40,7 +41,7 @@ def sentence_spans(text: str) -> list[Span]:
         if _is_sentence_end(text, match):
             cuts.add(match.end())
     edges = sorted(cuts)
-    spans = (_trim(text, start, end) for start, end in zip(edges, edges[1:]))
+    spans = (_trim(text, start, end) for start, end in itertools.pairwise(edges))
     return [span for span in spans if span[0] < span[1]]
 
 
