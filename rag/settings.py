@@ -15,6 +15,7 @@ from rag.errors import SettingsError
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 SETTINGS_FILE = "footnote.toml"
+DEFAULT_COLLECTION = "default"
 ENV_PREFIX = "FOOTNOTE_"
 SPECIAL_ENV = {"FOOTNOTE_INDEX", "FOOTNOTE_CONFIG", "FOOTNOTE_CACHE"}
 """Environment variables that name places rather than settings."""
@@ -68,7 +69,7 @@ class AnswerSettings(_Frozen):
 
     context_tokens: int = Field(1024, ge=256, description="prompt budget, in the model's tokens")
     answer_tokens: int = Field(160, ge=16, description="longest answer of the model, in its tokens")
-    temperature: float = Field(0.0, ge=0, le=2)
+    temperature: float = Field(0.0, ge=0, le=2, description="0 always takes the likeliest word")
     refusal_threshold: float = Field(0.5, description="below it: 'not in your documents'")
     lead: Literal["auto", "evidence", "model"] = Field(
         "auto", description="who speaks first; auto lets models under 1B parameters only support"
@@ -79,7 +80,9 @@ class ModelSettings(_Frozen):
     """Which language model answers, and how it is loaded."""
 
     model: str = Field("bundled", description="'bundled', a GGUF file, or a model folder")
-    engine: Literal["auto", "llamacpp", "transformers"] = "auto"
+    engine: Literal["auto", "llamacpp", "transformers"] = Field(
+        "auto", description="what runs the model; auto goes by its files"
+    )
     quantization: str = Field("auto", description="how to read or reduce the weights")
     max_memory: str | None = Field(None, description="cap for the model process, as in '8GB'")
     threads: int = Field(0, ge=0, description="0 means all usable cores")
