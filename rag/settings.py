@@ -58,10 +58,10 @@ class RetrievalSettings(_Frozen):
     top_k: int = Field(5, ge=1, le=100, description="passages handed to the answer")
     dense_depth: int = Field(100, ge=1, description="candidates from the vector search")
     lexical_depth: int = Field(100, ge=1, description="candidates from the word search")
-    dense_weight: float = Field(0.7, ge=0, le=1, description="share of cosine in the fused score")
+    dense_weight: float = Field(0.8, ge=0, le=1, description="share of cosine in the fused score")
     rerank: Literal["bundled", "off"] = Field("bundled", description="cross-encoder on the best few")
     rerank_pairs: int = Field(5, ge=0, le=100, description="candidates the cross-encoder rereads")
-    rerank_weight: float = Field(0.5, ge=0, le=1, description="share of its score in the final one")
+    rerank_weight: float = Field(0.07, ge=0, description="worth of one logit of it in the final score")
 
 
 class AnswerSettings(_Frozen):

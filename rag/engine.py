@@ -1,0 +1,145 @@
+"""The path from a question to a streamed, checked answer."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
+
+from rag.citations import footnoted, quote, supported_only
+from rag.embedding import load_embedder
+from rag.evidence import Evidence, EvidenceFinder
+from rag.loader import LanguageModel, Sampling, choose, start
+from rag.prompt import build_prompt
+from rag.reranking import load_reranker
+from rag.retrieval import Retriever
+from rag.settings import DEFAULT_COLLECTION, AnswerSettings, Settings, index_root
+from rag.store.generation import Collection
+from rag.types import Answer, Citation, Done, Event, Hit, Sources, Timings, Token
+
+NOT_IN_DOCUMENTS = "Not in your documents."
+TRUSTED_PARAMETERS = 1_000_000_000
+"""Models below this size support the quoted evidence with their words; they do not replace it."""
+
+
+class Engine:
+    """Answers questions from one collection; `model` None means quotes only."""
+
+    def __init__(
+        self,
+        retriever: Retriever,
+        evidence: EvidenceFinder,
+        model: LanguageModel | None,
+        settings: AnswerSettings,
+    ) -> None:
+        self.retriever = retriever
+        self.evidence = evidence
+        self.model = model
+        self.settings = settings
+
+    def ask(self, question: str, cancel: threading.Event | None = None) -> Iterator[Event]:
+        """Stream `Sources`, then `Token`s, then `Done` with the whole answer.
+
+        The tokens' texts joined are the answer's text. Setting `cancel` ends the model's words
+        within a token; what was said until then is the answer. Raises ModelError.
+        """
+        clock = _Clock()
+        hits = tuple(self.retriever.search(question))
+        clock.retrieved()
+        yield Sources(hits)
+        evidence = self.evidence.find(question, hits)
+        abstained = evidence.relevance < self.settings.refusal_threshold
+        text, citations = "", []
+        for piece in self._refuse() if abstained else self._answer(question, hits, evidence, clock, cancel):
+            if isinstance(piece, Citation):
+                citations.append(piece)
+                continue
+            clock.spoke()
+            text += piece
+            yield Token(piece)
+        model = self.model.info if self.model else None
+        yield Done(Answer(question, text, tuple(citations), hits, abstained, model, clock.timings()))
+
+    def _refuse(self) -> Iterator[str | Citation]:
+        yield NOT_IN_DOCUMENTS
+
+    def _answer(
+        self,
+        question: str,
+        hits: tuple[Hit, ...],
+        evidence: Evidence,
+        clock: _Clock,
+        cancel: threading.Event | None,
+    ) -> Iterator[str | Citation]:
+        quoted = list(_quotes(evidence, hits)) if self._evidence_leads() else []
+        yield from quoted
+        if self.model is None:
+            return
+        prompt = build_prompt(question, hits, self.settings.context_tokens, self.model.count_tokens)
+        sampling = Sampling(self.settings.answer_tokens, self.settings.temperature)
+        words = clock.count(prompt.token_count, self.model.stream(prompt.messages, sampling, cancel))
+        if quoted:
+            said = question + "".join(piece for piece in quoted if isinstance(piece, str))
+            yield from supported_only(words, prompt.used_hits, said)
+        else:
+            yield from footnoted(words, prompt.used_hits)
+
+    def _evidence_leads(self) -> bool:
+        if self.model is None or self.settings.lead == "evidence":
+            return True
+        size = self.model.info.parameters
+        return self.settings.lead == "auto" and size is not None and size < TRUSTED_PARAMETERS
+
+
+def _quotes(evidence: Evidence, hits: tuple[Hit, ...]) -> Iterator[str | Citation]:
+    for n, sentence in enumerate(evidence.sentences):
+        citation = quote(sentence, hits)
+        yield citation
+        yield f"{' ' if n else ''}“{' '.join(sentence.text.split())}” [{citation.number}]"
+
+
+@contextmanager
+def open_engine(
+    settings: Settings, collection: str = DEFAULT_COLLECTION, with_model: bool = True
+) -> Iterator[Engine]:
+    """Open a collection and everything that answering needs; the model loads in the background.
+
+    Raises StoreError when the index is missing, damaged or of another embedder, ModelError when the
+    model cannot be had.
+    """
+    with ExitStack() as stack:
+        model = stack.enter_context(start(choose(settings.model))) if with_model else None
+        generation = stack.enter_context(Collection(index_root(), collection).open())
+        reranker = load_reranker(settings.retrieval)
+        retriever = Retriever(generation, load_embedder(settings.embedding), reranker, settings.retrieval)
+        yield Engine(retriever, EvidenceFinder(reranker), model, settings.answer)
+
+
+class _Clock:
+    """Takes the times and token counts of one answer."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+        self._timings = Timings()
+
+    def retrieved(self) -> None:
+        self._timings = replace(self._timings, retrieval_s=self._elapsed())
+
+    def spoke(self) -> None:
+        if self._timings.first_token_s is None:
+            self._timings = replace(self._timings, first_token_s=self._elapsed())
+
+    def count(self, prompt_tokens: int, words: Iterable[str]) -> Iterator[str]:
+        """Pass the model's pieces on, one token each, counting them."""
+        self._timings = replace(self._timings, prompt_tokens=prompt_tokens)
+        for word in words:
+            self._timings = replace(self._timings, answer_tokens=self._timings.answer_tokens + 1)
+            yield word
+
+    def timings(self) -> Timings:
+        return replace(self._timings, total_s=self._elapsed())
+
+    def _elapsed(self) -> float:
+        return time.perf_counter() - self._start

@@ -1,0 +1,23 @@
+"""The first question needs an index: build one from the guide in `data/`."""
+
+from __future__ import annotations
+
+import sys
+
+from rag.settings import CHECKOUT, DEFAULT_COLLECTION, Settings, index_root
+from rag.store.generation import Collection
+
+GUIDE = CHECKOUT / "data"
+
+
+def ensure_index(collection: str, settings: Settings) -> None:
+    """Index the built-in guide if the default collection does not exist yet."""
+    target = Collection(index_root(), collection)
+    if collection != DEFAULT_COLLECTION or target.exists():
+        return
+    from rag.embedding import load_embedder
+    from rag.ingest.pipeline import ingest
+
+    print("No index yet: reading the built-in guide in data/ first.", file=sys.stderr)
+    print("Your own documents: python scripts/ingest.py FOLDER", file=sys.stderr)
+    ingest([GUIDE], target, load_embedder(settings.embedding), settings)
