@@ -15,12 +15,13 @@ _ABBREVIATIONS = frozenset(
     bzw z.b d.h nr bd ggf usw
     """.split()
 )
-_END = re.compile(r"[.!?…]+[\"'”’»)\]]*(?=\s)|[。！？]+[”’」』）]*")
+# What a run of dots or blanks may begin with is asked first: else long runs cost their length squared.
+_END = re.compile(r"(?<![.!?…])[.!?…]+[\"'”’»)\]]*(?=\s)|[。！？]+[”’」』）]*")
 _OPENS_SENTENCE = re.compile(r"[\"'“‘«(\[¿¡]*[^\W\d_a-zà-ÿ]|[\"'“‘«(\[]*\d|[-*•‣–—]\s")
 _LAST_WORD = re.compile(r"[^\s(\[\"'“‘]+$")
 _LIST_ITEM = re.compile(r"(?:[-*+•‣▪●–—]|\(?\d{1,3}[.)]|\(?[a-zA-Z][.)]|#{1,6}|\||>)\s")
 _BLANK_LINE = re.compile(r"\n[ \t]*\n\s*")
-_LINE_BREAK = re.compile(r"[ \t]*\n[ \t]*")
+_LINE_BREAK = re.compile(r"(?<![ \t])[ \t]*\n[ \t]*")
 HEADING_LENGTH = 60
 """A line shorter than this, without final punctuation, before a capital, is taken for a heading."""
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 
 from rag.sentences import sentence_spans
 from rag.settings import ChunkSettings
@@ -26,8 +28,13 @@ _SEPARATORS = [
 _CHARACTERS_PER_TOKEN = 12
 """Above this many characters a token, size is counted in characters: BERT reads any word over 100
 letters as one unknown token."""
-HEADING_CHARACTERS = 100
+CONTEXT_CHARACTERS = (100, 50, 25, 12, 0)
+"""Longest title and headings of a context line, tried until it leaves most room to the passage."""
+CONTEXT_SHARE = 1 / 3
 HEADING_LEVELS = 4
+
+Size = Callable[[str], int]
+Span = tuple[int, int]
 
 
 def split(
@@ -46,16 +53,26 @@ def split(
     chunks: list[Chunk] = []
     offset = 0
     for section in document.sections:
-        frame = _frame(document, section)
+        frame = _frame(document, section, int(max_tokens * CONTEXT_SHARE), size)
         room = max_tokens - size(frame.context + "\n")
-        aim = min(settings.tokens, max(room - settings.overlap, room // 2))
-        for start, end in _spans(section.text, aim, settings.overlap, size):
-            chunks.append(_cut(frame, section, offset, start, end))
+        spans = _spans(section.text, room, settings, size)
+        chunks.extend(_cut(frame, section.text, section.line, offset, spans))
         offset += len(section.text) + len(SECTION_BREAK)
     return chunks
 
 
-def _spans(text: str, aim: int, overlap: int, size: Callable[[str], int]) -> Iterator[tuple[int, int]]:
+def _spans(text: str, room: int, settings: ChunkSettings, size: Size) -> Iterator[Span]:
+    overlap = min(settings.overlap, room // 4)
+    begins = [start for start, _ in sentence_spans(text)] if overlap else []
+    for start, end in _pieces(text, min(settings.tokens, room - overlap), size):
+        early = _begin_early(text, start, begins, overlap, size)
+        if size(text[early:end]) <= room:
+            yield early, end
+        else:  # a word cut in two has more tokens than its halves, rarely by more than there is room for
+            yield from _halves(text, start, end, room, size)
+
+
+def _pieces(text: str, aim: int, size: Size) -> Iterator[Span]:
     from langchain_text_splitters import RecursiveCharacterTextSplitter
 
     splitter = RecursiveCharacterTextSplitter(
@@ -69,55 +86,65 @@ def _spans(text: str, aim: int, overlap: int, size: Callable[[str], int]) -> Ite
     end = 0
     for piece in splitter.split_text(text):
         start = text.index(piece, end)
-        yield _begin_early(text, start, overlap, size), start + len(piece)
         end = start + len(piece)
+        yield start, end
 
 
-def _begin_early(text: str, start: int, overlap: int, size: Callable[[str], int]) -> int:
+def _begin_early(text: str, start: int, begins: Sequence[int], overlap: int, size: Size) -> int:
     """Move `start` back over whole sentences that together have at most `overlap` tokens."""
-    if not overlap or not start:
-        return start
-    window = max(0, start - overlap * _CHARACTERS_PER_TOKEN)
     best = start
-    for begin, _ in reversed(sentence_spans(text[window:start])):
-        if window + begin == window > 0 or size(text[window + begin : start]) > overlap:
+    for begin in reversed(begins[: bisect_left(begins, start)]):
+        if size(text[begin:start]) > overlap:
             break
-        best = window + begin
+        best = begin
     return best
 
 
-def _frame(document: Document, section: Section) -> Chunk:
+def _halves(text: str, start: int, end: int, room: int, size: Size) -> Iterator[Span]:
+    if size(text[start:end]) <= room or end - start < 2:
+        if not text[start:end].isspace():
+            yield start, end
+        return
+    middle = (start + end) // 2
+    yield from _halves(text, start, middle, room, size)
+    yield from _halves(text, middle, end, room, size)
+
+
+def _frame(document: Document, section: Section, room: int, size: Size) -> Chunk:
     """An empty chunk that carries what all chunks of the section share."""
-    return Chunk(
-        id="",
-        document_id=document.id,
-        text="",
-        start=0,
-        end=0,
-        path=document.path,
-        title=document.title[:HEADING_CHARACTERS],
-        page=section.page,
-        heading=tuple(part[:HEADING_CHARACTERS] for part in section.heading[-HEADING_LEVELS:]),
-        unit=document.unit,
-    )
+    for longest in CONTEXT_CHARACTERS:
+        frame = Chunk(
+            id="",
+            document_id=document.id,
+            text="",
+            start=0,
+            end=0,
+            path=document.path,
+            title=document.title[:longest],
+            page=section.page,
+            heading=tuple(part[:longest] for part in section.heading[-HEADING_LEVELS:]),
+            unit=document.unit,
+        )
+        if size(frame.context) <= room:
+            break
+    return frame
 
 
-def _cut(frame: Chunk, section: Section, offset: int, start: int, end: int) -> Chunk:
-    text = section.text[start:end]
-    line = None if section.line is None else section.line + section.text.count("\n", 0, start)
-    return Chunk(
-        id=_chunk_id(frame.document_id, offset + start, text),
-        document_id=frame.document_id,
-        text=text,
-        start=offset + start,
-        end=offset + end,
-        path=frame.path,
-        title=frame.title,
-        page=frame.page,
-        line=line,
-        heading=frame.heading,
-        unit=frame.unit,
-    )
+def _cut(frame: Chunk, text: str, line: int | None, offset: int, spans: Iterable[Span]) -> Iterator[Chunk]:
+    """Fill the frame for each span; `line` is that of the section, `offset` its place in the document."""
+    counted = 0
+    for start, end in spans:
+        if line is not None:  # counted on from the span before: from the start would be quadratic
+            line += text.count("\n", counted, start) - text.count("\n", start, counted)
+            counted = start
+        yield replace(
+            frame,
+            id=_chunk_id(frame.document_id, offset + start, text[start:end]),
+            text=text[start:end],
+            start=offset + start,
+            end=offset + end,
+            line=line,
+        )
 
 
 def _chunk_id(document_id: str, start: int, text: str) -> str:
