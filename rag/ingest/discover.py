@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from rag.errors import InputNotFound, UsageError
-from rag.ingest.readers.sniff import BINARY, HEAD_BYTES, sniff_head
+from rag.ingest.readers.kinds import BINARY, HEAD_BYTES, sniff_head
 
 
 @dataclass(frozen=True, slots=True)

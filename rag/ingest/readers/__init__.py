@@ -11,10 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from rag.errors import DocumentError, TooMuch, Unreadable
-from rag.ingest.readers import delimited, mail, sniff as kinds
+from rag.ingest.readers import delimited, kinds, mail
 from rag.ingest.readers.base import Limits, Parsed, Reader, clean, one_line
 from rag.ingest.readers.epub import read_epub
 from rag.ingest.readers.html import read_html
+from rag.ingest.readers.kinds import sniff
 from rag.ingest.readers.markdown import read_markdown
 from rag.ingest.readers.notebook import read_notebook
 from rag.ingest.readers.opendocument import read_opendocument
@@ -23,7 +24,6 @@ from rag.ingest.readers.rst import read_rst
 from rag.ingest.readers.rtf import read_rtf
 from rag.ingest.readers.sheets import read_sheets
 from rag.ingest.readers.slides import read_pptx
-from rag.ingest.readers.sniff import sniff
 from rag.ingest.readers.structured import read_json, read_json_lines
 from rag.ingest.readers.text import read_text
 from rag.ingest.readers.word import read_docx

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,12 +14,13 @@ from rag.ingest.readers.decoding import decode
 from rag.ingest.readers.guards import check_depth
 
 _DROPPED = frozenset(
-    "script style nav noscript template svg head iframe object button select textarea canvas audio video".split()
+    "script style nav noscript template svg head iframe object button select textarea canvas audio video "
+    "datalist".split()
 )
 _BLOCKS = frozenset(
-    "address article aside blockquote body caption center dd details dialog div dl dt fieldset figcaption figure "
-    "footer form header hgroup hr html legend li main ol p pre section summary table tbody td tfoot th thead tr "
-    "ul title".split()
+    "address article aside blockquote body caption center dd details dialog div dl dt fieldset figcaption "
+    "figure footer form header hgroup hr html legend li main ol p pre section summary table tbody td tfoot th "
+    "thead tr ul title".split()
 )
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _CHARSET = re.compile(rb"<meta[^>]{0,300}?charset\s*=\s*[\"']?\s*([\w.:-]+)", re.I)
@@ -62,7 +63,7 @@ def _parse(markup: str) -> Any:
     return LexborHTMLParser(markup.replace("\0", "").encode("utf-8", "replace"))
 
 
-def _events(root: Any) -> Iterator[tuple[str, Any]]:
+def _events(root: Any) -> Generator[tuple[str, Any], bool | None, None]:
     """("open" | "close", node) in document order without recursion; send True to skip a node's inside."""
     node, depth = root, 0
     while True:

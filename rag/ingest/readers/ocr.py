@@ -44,7 +44,7 @@ def read_pages(pdf: Any, numbers: list[int], limits: Limits, started: float) -> 
 
 
 def _recognise(page: Any, language: str, seconds: float) -> str:
-    import pytesseract
+    import pytesseract  # type: ignore[import-untyped]
 
     width, height = page.get_size()
     scale = min(DPI / 72, (MAX_PIXELS / max(width * height, 1.0)) ** 0.5)

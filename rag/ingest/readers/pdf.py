@@ -18,7 +18,7 @@ PATHS_OF_A_PICTURE = 50
 
 def read_pdf(path: Path, limits: Limits) -> Parsed:
     """All pages up to the limit; scanned ones through OCR. Raises Unreadable."""
-    import pypdfium2
+    import pypdfium2  # type: ignore[import-untyped]
 
     try:
         pdf = pypdfium2.PdfDocument(path)
@@ -59,7 +59,7 @@ def _explained(error: Exception) -> Unreadable:
 
 def _lines(page: Any) -> list[Line]:
     """The page's lines in the order of the file, each with its box in points."""
-    import pypdfium2.raw as raw
+    import pypdfium2.raw as raw  # type: ignore[import-untyped]
 
     text_page = page.get_textpage()
     text = text_page.get_text_range()

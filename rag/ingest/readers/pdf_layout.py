@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import re
 import statistics
 from collections import Counter
@@ -97,7 +98,7 @@ def merge_lines(lines: list[Line]) -> str:
         return ""
     right = _right_edge(lines)
     text = lines[0].text
-    for before, line in zip(lines, lines[1:]):
+    for before, line in itertools.pairwise(lines):
         gap = _gap(before, line)
         if gap > 0.75 or _sizes_differ(before, line):
             text += "\n\n" + line.text
@@ -146,10 +147,7 @@ def _continues(before: Line, line: Line, right: float) -> bool:
     indented = line.left > before.left + 0.8 * line.height and not _BULLET.match(before.text)
     if line.text[0].islower() and not indented:
         return full or not _SENTENCE_END.search(before.text)
-    if not full or indented:
-        return False
-    # the first word of the next line would have fitted: the writer broke the line
-    return True
+    return full and not indented
 
 
 def _is_row(text: str) -> bool:

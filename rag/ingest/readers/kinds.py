@@ -47,9 +47,9 @@ _TEXT_KINDS = {
     "eml mht mhtml": EML,
     "mbox": MBOX,
     "txt text log srt vtt sub tex adoc asciidoc org": TEXT,
-    "py pyi js mjs cjs ts tsx jsx c h cc cpp cxx hpp hh cs java kt kts scala go rs rb php pl pm lua r jl swift "
-    "m mm sh bash zsh fish ps1 bat cmd sql toml ini cfg conf yaml yml properties gradle cmake css scss sass less "
-    "vue svelte hs ml mli ex exs erl clj lisp el vim tf proto graphql diff patch": CODE,
+    "py pyi js mjs cjs ts tsx jsx c h cc cpp cxx hpp hh cs java kt kts scala go rs rb php pl pm lua r jl "
+    "swift m mm sh bash zsh fish ps1 bat cmd sql toml ini cfg conf yaml yml properties gradle cmake css "
+    "scss sass less vue svelte hs ml mli ex exs erl clj lisp el vim tf proto graphql diff patch": CODE,
 }
 _BINARY_KINDS = {
     "pdf": PDF,
@@ -185,7 +185,7 @@ def _zip_kind(path: Path) -> str:
 
 
 def _ole_kind(path: Path) -> str:
-    import olefile
+    import olefile  # type: ignore[import-untyped]
 
     try:
         with olefile.OleFileIO(str(path)) as ole:
