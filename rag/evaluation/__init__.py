@@ -1,0 +1,1 @@
+"""Measuring retrieval, answers and ingestion on public question sets."""
