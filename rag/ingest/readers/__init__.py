@@ -68,6 +68,19 @@ _REFUSED = {
     ),
     kinds.ENCRYPTED: ("is protected by a password", "Save a copy without the password and ingest that."),
 }
+_NO_TITLES = frozenset(
+    (
+        "",
+        "untitled",
+        "word document",
+        "powerpoint presentation",
+        "powerpoint-präsentation",
+        "slide 1",
+        "title",
+    )
+)
+"""What programs write where nobody chose a title."""
+
 _DAMAGED = "Open it in the program that made it and save it again."
 
 
@@ -88,7 +101,8 @@ def read(path: Path, limits: Limits) -> Document:
             f"cannot be read: {error.strerror or error}", "Check the file and its permissions."
         ) from error
     sections, notes = _tidy(parsed, limits)
-    title = one_line(clean(parsed.title))[:300] or path.name
+    title = one_line(clean(parsed.title))[:300].removeprefix("Microsoft Word - ")
+    title = path.name if title.lower() in _NO_TITLES else title
     return Document(digest, str(path), title, media_type, sections, parsed.parser, parsed.unit, notes)
 
 

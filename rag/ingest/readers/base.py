@@ -13,6 +13,19 @@ from rag.types import Section
 # no reader of text needs them, terminals obey them, and SQLite stops at a NUL.
 _CONTROLS = re.compile("[\x00-\x08\x0b\x0e-\x1f\x7f-\x84\x86-\x9f\ufeff\ufffe\uffff]")
 _LINE_ENDS = re.compile("\r\n|[\r\x85\u2028\u2029]")
+# What Word's symbol fonts put into the private area, as the characters that readers see.
+_SYMBOLS = str.maketrans(
+    {
+        "\uf0fc": "✓",
+        "\uf0fb": "✗",
+        "\uf0fe": "☑",
+        "\uf0a8": "☐",
+        "\uf0b7": "•",
+        "\uf0a7": "▪",
+        "\uf0d8": "➢",
+        "\uf0e0": "→",
+    }
+)
 _SURROGATES = re.compile("[\ud800-\udfff]")
 
 
@@ -46,7 +59,7 @@ Reader = Callable[[Path, Limits], Parsed]
 def clean(text: str) -> str:
     """Drop control characters, make every line end a newline, and leave only valid Unicode."""
     text = _LINE_ENDS.sub("\n", text)
-    return _SURROGATES.sub("\ufffd", _CONTROLS.sub("", text))
+    return _SURROGATES.sub("\ufffd", _CONTROLS.sub("", text)).translate(_SYMBOLS)
 
 
 def one_line(text: str) -> str:

@@ -19,8 +19,8 @@ _DROPPED = frozenset(
 )
 _BLOCKS = frozenset(
     "address article aside blockquote body caption center dd details dialog div dl dt fieldset figcaption "
-    "figure footer form header hgroup hr html legend li main ol p pre section summary table tbody td tfoot th "
-    "thead tr ul title".split()
+    "figure footer form header hgroup hr html legend li main ol p pre section summary table tbody td tfoot "
+    "th thead tr ul title".split()
 )
 _HEADINGS = {f"h{level}": level for level in range(1, 7)}
 _CHARSET = re.compile(rb"<meta[^>]{0,300}?charset\s*=\s*[\"']?\s*([\w.:-]+)", re.I)

@@ -189,11 +189,11 @@ def _ole_kind(path: Path) -> str:
 
     try:
         with olefile.OleFileIO(str(path)) as ole:
-            names = {entry[0] for entry in ole.listdir()}
+            names = {entry[0].lower() for entry in ole.listdir()}
     except Exception:
         return BINARY_EXTENSIONS.get(path.suffix.lower(), LEGACY)
-    if "EncryptedPackage" in names:
+    if "encryptedpackage" in names:
         return ENCRYPTED
-    if names & {"Workbook", "Book", "WORKBOOK", "BOOK"}:
+    if names & {"workbook", "book"}:
         return XLS
     return MSG if "__properties_version1.0" in names else LEGACY

@@ -6,6 +6,8 @@ import email
 import email.policy
 import re
 from collections.abc import Iterable
+from email.errors import HeaderParseError
+from email.header import decode_header, make_header
 from email.message import EmailMessage
 from pathlib import Path
 from typing import Any
@@ -50,7 +52,7 @@ def read_msg(path: Path, limits: Limits) -> Parsed:
         subject = one_line(message.subject or "")
         headers = {
             "Subject": subject,
-            "From": message.sender or "",
+            "From": _decoded(message.sender or ""),
             "To": "; ".join(filter(None, (r.name or r.email_address for r in message.recipients))),
             "Date": str(message.sent_date or ""),
         }
@@ -89,6 +91,14 @@ def _header(message: EmailMessage, name: str) -> str:
     except Exception:  # the header parser raises a dozen kinds on malformed addresses and dates
         raw = next((value for key, value in message.raw_items() if key.lower() == name.lower()), "")
         return one_line(str(raw))
+
+
+def _decoded(text: str) -> str:
+    """A header with its encoded words ("=?utf-8?B?...?=") in clear."""
+    try:
+        return one_line(str(make_header(decode_header(text))))
+    except (LookupError, ValueError, HeaderParseError):
+        return text
 
 
 def _body(message: EmailMessage) -> str:

@@ -16,11 +16,15 @@ _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _RULE = re.compile(r"[\s|:-]*-[\s|:-]*$")
 _IMAGE = re.compile(r"!\[([^\]\n]{0,500})\]\([^()\n]{0,2000}\)")
 _LINK = re.compile(
-    r"\[([^\[\]\n]{1,500})\]\(\s*<?([^()<>\s]{0,2000})>?(?:\s+[\"'][^\n\"']{0,500}[\"'])?\s*\)"
+    r"\[((?:[^\[\]\n]|\[[^\[\]\n]{0,200}\]){1,500})\]"
+    r"\(\s*<?([^()<>\s]{0,2000})>?(?:\s+[\"'][^\n\"']{0,500}[\"'])?\s*\)"
 )
 _STRONG = re.compile(r"(\*\*|__)(?=\S)([^\n*_]{1,1000}?)(?<=\S)\1")
+_EMPHASIS = re.compile(r"(?<![\w*])([*_])(?=[^\s*_])([^\n*_]{1,1000}?)(?<=[^\s*_])\1(?![\w*])")
 _TAG = re.compile(
-    r"</?(?:a|b|i|em|strong|span|div|p|br|center|sup|sub|img|font|u|kbd)(?:\s[^<>\n]{0,1000})?/?>", re.I
+    r"</?(?:a|b|i|em|strong|span|div|p|br|center|sup|sub|img|font|u|kbd|table|caption|thead|tbody|tr|td|th|ul|ol|li|"
+    r"dl|dt|dd|details|summary|blockquote|hr|h[1-6]|section|figure|figcaption)(?:\s[^<>\n]{0,1000})?/?>",
+    re.I,
 )
 _ANCHOR = re.compile(r"[ \t]*\{[#:.][^{}\n]{0,200}\}[ \t]*$")
 _TITLE = re.compile(r"""title\s*:\s*["']?(.*?)["']?\s*$""", re.I)
@@ -143,7 +147,7 @@ def _inline(text: str) -> str:
     if "<" in text and "`" not in text:
         text = _TAG.sub("", text)
     if "`" not in text:
-        text = _STRONG.sub(r"\2", text)
+        text = _EMPHASIS.sub(r"\2", _STRONG.sub(r"\2", text))
     return text
 
 

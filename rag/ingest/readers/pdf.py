@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +13,10 @@ from rag.errors import Unreadable
 from rag.ingest.readers import ocr
 from rag.ingest.readers.base import Limits, Outline, Parsed, numbered, one_line
 from rag.ingest.readers.pdf_layout import Heading, Line, Page, hyphen_mender, merge_lines, sized_headings
+
+GLUED = re.compile(r"[a-z.,;:)](?=[A-Z])")
+WORD_GAP = 0.12
+"""White space between two letters that parts words, in type sizes."""
 
 PATHS_OF_A_PICTURE = 50
 """A page without text but with this many drawn paths shows letters as outlines."""
@@ -59,23 +65,41 @@ def _explained(error: Exception) -> Unreadable:
 
 def _lines(page: Any) -> list[Line]:
     """The page's lines in the order of the file, each with its box in points."""
-    import pypdfium2.raw as raw  # type: ignore[import-untyped]
-
     text_page = page.get_textpage()
-    text = text_page.get_text_range()
     lines, position = [], 0
-    for text_line in text.split("\r\n"):
-        bare = text_line.rstrip()
+    for text in text_page.get_text_range().split("\r\n"):
+        bare = text.strip()
         if bare:
-            first = raw.FPDFText_GetCharIndexFromTextIndex(
-                text_page.raw, position + len(bare) - len(bare.lstrip())
-            )
-            last = raw.FPDFText_GetCharIndexFromTextIndex(text_page.raw, position + len(bare) - 1)
-            start, end = _box(text_page, first), _box(text_page, last)
-            lines.append(Line(bare.lstrip(), start[0], start[1], max(start[2], end[2]), start[3]))
-        position += len(text_line) + 2
+            lines.append(_line(text_page, bare, position + text.index(bare)))
+        position += len(text) + 2
     text_page.close()
     return lines
+
+
+def _line(text_page: Any, text: str, position: int) -> Line:
+    """The line whose first character is the page's character number `position`."""
+    import pypdfium2.raw as raw  # type: ignore[import-untyped]
+
+    first = raw.FPDFText_GetCharIndexFromTextIndex(text_page.raw, position)
+    last = raw.FPDFText_GetCharIndexFromTextIndex(text_page.raw, position + len(text) - 1)
+    start, end = _box(text_page, first), _box(text_page, last)
+    matrix = raw.FS_MATRIX()
+    raw.FPDFText_GetMatrix(text_page.raw, first, matrix)
+    size = raw.FPDFText_GetFontSize(text_page.raw, first) * math.hypot(matrix.c, matrix.d)
+    weight = raw.FPDFText_GetFontWeight(text_page.raw, first)
+    text = _spaced(text_page, text, first, size)
+    return Line(text, start[0], start[1], max(start[2], end[2]), start[3], size, weight)
+
+
+def _spaced(text_page: Any, text: str, first: int, size: float) -> str:
+    """Put back the spaces that PDFium misses before some capitals ("JobPathways")."""
+    parts, done = [], 0
+    for match in GLUED.finditer(text):
+        before, after = _box(text_page, first + match.start()), _box(text_page, first + match.start() + 1)
+        if after[0] - before[2] > WORD_GAP * size > 0:
+            parts.append(text[done : match.start() + 1])
+            done = match.start() + 1
+    return " ".join([*parts, text[done:]])
 
 
 def _box(text_page: Any, index: int) -> tuple[float, float, float, float]:

@@ -16,23 +16,36 @@ SOFT_HYPHEN = "\ufffe"
 
 HEADING_SIZE = 1.15
 HEADING_WORDS = 14
+BOLDER = 100
 
 _BULLET = re.compile(r"(?:[•●○◦▪■□‣⁃∙·*\uf0b7\uf0a7➢✓o–—-]|\(?(?:\d{1,3}|[a-zA-Z]|[ivx]{1,5})[.)])\s")
 _SENTENCE_END = re.compile(r"[.!?:;][\"'”’)\]]*$")
 _NUMBERS = re.compile(r"(?:^|\s)[$€£(]*\d[\d,.%)]*")
+_FIGURES = re.compile(r"(?:\s[$€£]?\s?\(?-?(?:[\d.,]*\d%?\)?%?|[—–-]|N/?A)){2,}$")
+_LABEL = re.compile(r"[A-Z][\w&/().# -]{1,40}:(?:\s|$)")
+_NUMBERED = re.compile(r"(?:Item|Note|Section|Chapter|Part|Article|Table|Figure|Appendix)\s+[\dIVXA-Z]+\b")
 _DOTS = re.compile(r"(?:\.\s?){4,}|(?:_\s?){6,}")
+_COMPOUNDS = frozenset(
+    "self well non cross long short high low full half part two three one cutting leading".split()
+)
 _BROKEN_WORD = re.compile(f"(\\w+){SOFT_HYPHEN}\\s*(\\w+)")
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of text and its box in points; `bottom` and `top` count upwards from the page's foot."""
+    """A line of text and its box in points; `bottom` and `top` count upwards from the page's foot.
+
+    `size` is that of the type, in points, `weight` its boldness (400 is regular, 700 bold, and
+    many fonts are only estimated, so that it says something in comparison only).
+    """
 
     text: str
     left: float = 0.0
     bottom: float = 0.0
     right: float = 0.0
     top: float = 0.0
+    size: float = 0.0
+    weight: int = 0
 
     @property
     def height(self) -> float:
@@ -73,8 +86,8 @@ class Page:
 def hyphen_mender(texts: Iterable[str]) -> Callable[[str], str]:
     """A function that joins words broken at a line's end.
 
-    A hyphen stays where the document writes the word with one elsewhere, and where the second
-    part is no lower-case word ("Anglo-American").
+    A hyphen stays where the document writes the word with one elsewhere, where both parts are
+    words of the document and the whole is not, and before a capital ("Anglo-American").
     """
     words: Counter[str] = Counter()
     hyphened: Counter[str] = Counter()
@@ -82,12 +95,16 @@ def hyphen_mender(texts: Iterable[str]) -> Callable[[str], str]:
         words.update(word.lower() for word in re.findall(r"\w+", text))
         hyphened.update(word.lower() for word in re.findall(r"\w+-\w+", text))
 
+    def keeps_hyphen(first: str, second: str) -> bool:
+        if words[(first + second).lower()]:
+            return False
+        both = min(len(first), len(second)) >= 3 and words[first.lower()] and words[second.lower()]
+        written = hyphened[f"{first}-{second}".lower()] or not second[0].islower() or first[-1].isdigit()
+        return bool(both or written or first.lower() in _COMPOUNDS)
+
     def join(match: re.Match[str]) -> str:
         first, second = match.groups()
-        whole, parts = (first + second).lower(), f"{first}-{second}".lower()
-        if words[whole] == 0 and (hyphened[parts] > 0 or not second[0].islower() or first[-1].isdigit()):
-            return f"{first}-{second}"
-        return first + second
+        return f"{first}-{second}" if keeps_hyphen(first, second) else first + second
 
     return lambda text: _BROKEN_WORD.sub(join, text).replace(SOFT_HYPHEN, "-")
 
@@ -110,39 +127,79 @@ def merge_lines(lines: list[Line]) -> str:
 
 
 def sized_headings(pages: list[Page]) -> list[Heading]:
-    """Headings by their larger type, for files without an outline; sizes give the levels."""
-    heights: Counter[float] = Counter()
+    """Headings by their larger or bolder type, for files without an outline; the type gives the levels."""
+    types: Counter[tuple[float, int]] = Counter()
     for page in pages:
         for line in page.lines:
-            heights[round(line.height, 0)] += len(line.text)
-    if not heights:
+            types[_type(line)] += len(line.text)
+    if not types:
         return []
-    body = heights.most_common(1)[0][0]
-    found: list[tuple[float, Heading]] = []
+    body = types.most_common(1)[0][0]
+    running = _running_heads(pages)
+    found: list[tuple[tuple[int, bool], Heading]] = []
     for page in pages:
         for n, line in enumerate(page.lines):
-            if _is_heading(page, n, body):
-                found.append((round(line.height), Heading(1, one_line(line.text), page.number, n)))
-    sizes = sorted({size for size, _ in found}, reverse=True)
-    return [replace(heading, level=sizes.index(size) + 1) for size, heading in found]
+            if _is_heading(page, n, body) and _pattern(line.text) not in running:
+                kind = round(line.size), line.weight >= body[1] + BOLDER
+                found.append((kind, Heading(1, one_line(line.text), page.number, n)))
+    order = sorted({kind for kind, _ in found}, reverse=True)
+    return [replace(heading, level=order.index(kind) + 1) for kind, heading in found]
 
 
-def _is_heading(page: Page, n: int, body: float) -> bool:
+def _type(line: Line) -> tuple[float, int]:
+    return round(line.size * 2) / 2, round(line.weight, -2)
+
+
+def _is_heading(page: Page, n: int, body: tuple[float, int]) -> bool:
     line = page.lines[n]
-    words = line.text.split()
-    if line.height < body * HEADING_SIZE or not 1 <= len(words) <= HEADING_WORDS or len(line.text) < 3:
+    size, weight = body
+    larger = line.size > size * HEADING_SIZE
+    bolder = (
+        line.size > size * 0.97 and line.weight >= weight + BOLDER and abs(line.left - _left_edge(page)) < 3
+    )
+    if not (larger or bolder) or not 3 <= len(line.text) <= 150 or len(line.text.split()) > HEADING_WORDS:
         return False
-    if not any(c.isalpha() for c in line.text) or line.text[-1] in ".,;" or line.text[0].islower():
+    if not any(c.isalpha() for c in line.text) or line.text[-1] in ".,;:" or line.text[0].islower():
         return False
-    below = page.lines[n + 1 : n + 2]  # a wrapped heading or large prose goes on in the same type
+    if _is_row(line.text) or (_BULLET.match(line.text) and not line.text[0].isalnum()):
+        return False
+    below = page.lines[
+        n + 1 : n + 2
+    ]  # a wrapped heading, large prose or a table's head goes on in the same type
     above = page.lines[n - 1 : n] if n else []
-    return all(abs(other.height - line.height) > 0.5 for other in (*below, *above))
+    return all(
+        _type(other) != _type(line) or abs(_gap(*pair)) > 0.75
+        for other, pair in (
+            *((other, (line, other)) for other in below),
+            *((other, (other, line)) for other in above),
+        )
+    )
+
+
+def _left_edge(page: Page) -> float:
+    return Counter(round(line.left) for line in page.lines).most_common(1)[0][0]
+
+
+def _running_heads(pages: list[Page]) -> set[str]:
+    """Lines that come back on many pages but for their numbers."""
+    seen = Counter(pattern for page in pages for pattern in {_pattern(line.text) for line in page.lines})
+    return {pattern for pattern, count in seen.items() if count > 2 and count > 0.3 * len(pages)}
+
+
+def _pattern(text: str) -> str:
+    return re.sub(r"\d+|\b[ivxlc]+\b", "#", one_line(text).lower())
 
 
 def _continues(before: Line, line: Line, right: float) -> bool:
     """Whether `line` goes on with the paragraph of `before`."""
     if _BULLET.match(line.text) or _DOTS.search(before.text) or _is_row(before.text) or _is_row(line.text):
         return False
+    if _LABEL.match(line.text) and _LABEL.search(before.text):
+        return False
+    if not line.text[0].islower() and (_NUMBERED.match(line.text) or re.search(r"\s\d{1,4}$", before.text)):
+        return False
+    if line.left < before.left - max(4 * before.height, 0.15 * (right - line.left)):
+        return False  # from a column on the right back to the left
     full = before.right >= right - max(0.12 * (right - before.left), 4 * before.height)
     indented = line.left > before.left + 0.8 * line.height and not _BULLET.match(before.text)
     if line.text[0].islower() and not indented:
@@ -152,8 +209,10 @@ def _continues(before: Line, line: Line, right: float) -> bool:
 
 def _is_row(text: str) -> bool:
     """Whether a line is a row of figures rather than prose."""
-    words = text.split()
-    return len(_NUMBERS.findall(text)) >= 2 and len(_NUMBERS.findall(text)) * 2.5 >= len(words)
+    if _FIGURES.search(text):
+        return True
+    figures = len(_NUMBERS.findall(text))
+    return figures >= 2 and figures * 2.5 >= len(text.split())
 
 
 def _join(text: str, more: str) -> str:

@@ -10,6 +10,7 @@ from rag.errors import Unreadable
 from rag.ingest.readers import tables
 from rag.ingest.readers.base import Limits, Parsed, one_line
 from rag.ingest.readers.guards import check_zip
+from rag.ingest.readers.xmltree import local, parse_xml
 from rag.types import Section
 
 GROUP_DEPTH = 20
@@ -52,7 +53,7 @@ def _slide(slide: Any, number: int) -> Section:
 
 def _blocks(shapes: Iterable[Any], title_id: int | None, depth: int = 0) -> Iterator[str]:
     for shape in shapes:
-        if shape.shape_id == title_id and depth == 0:
+        if (shape.shape_id == title_id and depth == 0) or _is_furniture(shape):
             continue
         if getattr(shape, "shapes", None) is not None and depth < GROUP_DEPTH:
             yield from _blocks(shape.shapes, title_id, depth + 1)
@@ -62,6 +63,30 @@ def _blocks(shapes: Iterable[Any], title_id: int | None, depth: int = 0) -> Iter
             yield _chart(shape.chart)
         elif shape.has_text_frame:
             yield _paragraphs(shape.text_frame)
+        elif "diagram" in getattr(shape._element, "xml", "")[:5000]:
+            yield _diagram(shape)
+
+
+def _is_furniture(shape: Any) -> bool:
+    """Dates and slide numbers, which say nothing about the slide."""
+    from pptx.enum.shapes import PP_PLACEHOLDER
+
+    return shape.is_placeholder and shape.placeholder_format.type in (
+        PP_PLACEHOLDER.DATE,
+        PP_PLACEHOLDER.SLIDE_NUMBER,
+    )
+
+
+def _diagram(shape: Any) -> str:
+    """The words of a SmartArt drawing, which python-pptx does not know."""
+    texts: list[str] = []
+    wanted = {value for element in shape._element.iter() for value in element.attrib.values()}
+    for name, relation in shape.part.rels.items():
+        if name in wanted and relation.reltype.endswith("/diagramData") and not relation.is_external:
+            for point in parse_xml(relation.target_part.blob).iter():
+                if local(point) == "t" and local(point.getparent()) == "r":
+                    texts.append(one_line(point.text or ""))
+    return "\n".join(f"- {text}" for text in texts if text)
 
 
 def _paragraphs(frame: Any) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from rag.ingest.readers.base import one_line
 
 HEADER_CELL = 80
+FORM_ROWS = 12
 _NUMBER = re.compile(r"[\s$€£¥(+\-–]*\d[\d\s.,:/]*[%)]*")
 _YEAR = re.compile(r"(19|20)\d\d")
 
@@ -23,14 +24,18 @@ def render(rows: Sequence[Row], header: bool | None = None) -> str:
     cells = [[one_line(cell) for cell in row] for row in rows]
     lines: list[str] = []
     names: list[str] | None = None
-    for block in _blocks(cells):
+    blocks = _blocks(cells)
+    for n, block in enumerate(blocks):
         while (
             block and len(_filled(block[0])) == 1 and _width(block) > 1 and (names is None or len(block) > 1)
         ):
             lines.append(_filled(block.pop(0))[0])
         if not block:
             continue
-        if header or (header is None and is_header(block)):
+        below = (
+            blocks[n + 1] if len(block) == 1 and n + 1 < len(blocks) else []
+        )  # an empty row under the header
+        if header or (header is None and is_header([*block, *below])):
             names, header = block.pop(0), None
             lines.append(" | ".join(_filled(names)))
         lines.extend(line(row, names) for row in block)
@@ -48,7 +53,7 @@ def line(row: Row, names: Row | None) -> str:
     label = ""
     if pairs and pairs[0][1] and not pairs[0][0] and len(_filled(row)) > 1:
         label, pairs = f"{pairs[0][1]}: ", pairs[1:]
-    return label + "; ".join(f"{name}: {cell}" if name else cell for name, cell in pairs if cell)
+    return label + "; ".join(f"{name.rstrip(':')}: {cell}" if name else cell for name, cell in pairs if cell)
 
 
 def is_header(rows: Sequence[Row]) -> bool:
@@ -59,12 +64,19 @@ def is_header(rows: Sequence[Row]) -> bool:
     names = _filled(first)
     if len(names) < 2 or len(set(names)) < len(names) or max(map(len, names)) > HEADER_CELL:
         return False
-    if any(cell and not first[n : n + 1] for n, cell in enumerate(rows[1])):
-        return False
     inner = [cell for cell in first[1:] if not cell]
     if len(inner) * 2 > len(first) or names[0].endswith(":"):
         return False
+    if max(len(_filled(row)) for row in rows) == 2 and not _figures_below(rows):
+        return len(rows) > FORM_ROWS  # a short table of two columns is more often a form: label, value
     return not any(_NUMBER.fullmatch(name) and not _YEAR.fullmatch(name) for name in names)
+
+
+def _figures_below(rows: Sequence[Row]) -> bool:
+    """Whether the second column holds words above figures."""
+    cells = [_filled(row)[1] for row in rows if len(_filled(row)) == 2]
+    figures = sum(bool(_NUMBER.fullmatch(cell)) for cell in cells[1:])
+    return len(cells) > 1 and not _NUMBER.fullmatch(cells[0]) and figures * 2 > len(cells) - 1
 
 
 def _filled(row: Row) -> list[str]:

@@ -143,10 +143,19 @@ def _runs(element: Any) -> Iterator[str]:
         name = local(child)
         if name == "t":  # of Word's own runs and of equations
             yield child.text or ""
+        elif name == "sym":
+            yield _symbol(attribute(child, "char") or "")
         elif name in _SPACES:
             yield _SPACES[name]
         elif name not in _SKIPPED and name != "txbxContent":
             yield from _runs(child)
+
+
+def _symbol(code: str) -> str:
+    try:
+        return chr(int(code, 16))
+    except (ValueError, OverflowError):
+        return ""
 
 
 def _boxes(element: Any) -> Iterator[Any]:
