@@ -4,7 +4,7 @@ Settings are filled in from rag/settings.py, so run it after a default or a sour
 `python scripts/build_guide.py`. Needs the packages of the extra "dev".
 """
 
-# mypy: disable-error-code="import-untyped"  (reportlab carries no types)
+# mypy: disable-error-code="import-untyped"
 from __future__ import annotations
 
 import argparse
