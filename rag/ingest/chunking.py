@@ -93,10 +93,12 @@ def _pieces(text: str, aim: int, size: Size) -> Iterator[Span]:
 def _begin_early(text: str, start: int, begins: Sequence[int], overlap: int, size: Size) -> int:
     """Move `start` back over whole sentences that together have at most `overlap` tokens."""
     best = start
-    for begin in reversed(begins[: bisect_left(begins, start)]):
-        if size(text[begin:start]) > overlap:
+    for n in range(bisect_left(begins, start) - 1, -1, -1):
+        # Letters are asked first: a sentence without end is not to be read for each of its chunks.
+        too_long = start - begins[n] >= (overlap + 1) * _CHARACTERS_PER_TOKEN
+        if too_long or size(text[begins[n] : start]) > overlap:
             break
-        best = begin
+        best = begins[n]
     return best
 
 
