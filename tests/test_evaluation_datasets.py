@@ -71,6 +71,7 @@ def test_samples_depend_on_the_seed_alone(squad: Path) -> None:
     first = dataset.sample(5, seed=1)
     assert first == load_dataset(squad).sample(5, seed=1)
     assert first != dataset.sample(5, seed=2)
+    assert len({question.text for question in first}) == 5
     assert dataset.sample(500, seed=1) == list(dataset.questions)
     assert dataset.sample(5, seed=1, answerable=False) == []
 

@@ -53,9 +53,9 @@ class Dataset:
     folder: Path | None = None
     notes: tuple[str, ...] = ()
 
-    def sample(self, size: int, seed: int, answerable: bool = True) -> list[Question]:
-        """At most `size` of the questions that have (or lack) an answer, the same for the same seed."""
-        pool = [question for question in self.questions if question.answerable == answerable]
+    def sample(self, size: int, seed: int, answerable: bool | None = None) -> list[Question]:
+        """At most `size` of all questions, or of those that have (or lack) an answer, drawn with `seed`."""
+        pool = [q for q in self.questions if answerable is None or q.answerable == answerable]
         return pool if size >= len(pool) else random.Random(seed).sample(pool, size)
 
 

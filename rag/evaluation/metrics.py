@@ -7,6 +7,7 @@ import re
 import string
 from collections import Counter
 from collections.abc import Sequence
+from functools import lru_cache
 
 from rag.types import Answer
 
@@ -18,6 +19,7 @@ REFERENCE_SHARE = 0.5
 """A passage holds a reference when it has this share of the reference's three-word sequences."""
 
 
+@lru_cache(maxsize=20_000)  # the same passages come back for many questions
 def normalise(text: str) -> str:
     """SQuAD's normalisation: lower case, no punctuation, no articles, single blanks.
 

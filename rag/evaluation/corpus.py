@@ -1,0 +1,111 @@
+"""The index that a dataset is asked of: built once, then found again in the cache."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import rag
+from rag.embedding import Embedder
+from rag.errors import IndexDamaged, IndexMismatch, IndexMissing
+from rag.evaluation.datasets import QUESTIONS_FILE, Dataset
+from rag.evaluation.progress import counted
+from rag.ingest.chunking import split
+from rag.settings import ChunkSettings, Settings, cache_root
+from rag.store.chunks import text_hash
+from rag.store.generation import Collection, Generation, Writer
+from rag.types import Chunk, Document
+
+INDEXING_CODE = ("ingest", "store", "embedding.py", "onnx.py", "sentences.py", "types.py")
+"""What decides how a text is indexed: when one of these changes, a cached index is no longer of use."""
+
+
+def open_corpus(dataset: Dataset, embedder: Embedder, settings: Settings) -> Generation:
+    """Open the dataset's index, building it where there is none for this corpus and these settings.
+
+    Raises EvaluationError, StoreError.
+    """
+    collection = Collection(cache_root() / "evaluation", cache_name(dataset, embedder, settings))
+    if dataset.folder:
+        return _ingest_files(dataset.folder, collection, embedder, settings)
+    try:
+        return collection.open()
+    except (IndexMissing, IndexDamaged, IndexMismatch):
+        return _ingest_documents(dataset, collection, embedder, settings)
+
+
+def cache_name(dataset: Dataset, embedder: Embedder, settings: Settings) -> str:
+    """A name that changes with the corpus, the embedder, the chunk settings and the code that indexes."""
+    parts = (
+        dataset.fingerprint,
+        embedder.name,
+        embedder.revision,
+        settings.chunk.model_dump_json(),
+        _code_fingerprint(),
+    )
+    key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
+    return f"{re.sub(r'[^a-z0-9]+', '-', dataset.name.lower()).strip('-')[:40] or 'dataset'}-{key}"
+
+
+def _code_fingerprint() -> str:
+    digest = hashlib.sha256()
+    for path in _sources():
+        digest.update(path.name.encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _sources() -> Iterator[Path]:
+    package = Path(rag.__file__).parent
+    for name in INDEXING_CODE:
+        path = package / name
+        yield from sorted(path.rglob("*.py")) if path.is_dir() else [path]
+
+
+def _ingest_files(folder: Path, collection: Collection, embedder: Embedder, settings: Settings) -> Generation:
+    from rag.ingest.pipeline import ingest
+
+    exclude = (*settings.ingest.exclude, f"/{QUESTIONS_FILE}")
+    reading = settings.ingest.model_copy(update={"exclude": exclude})
+    ingest([folder], collection, embedder, settings.model_copy(update={"ingest": reading}))
+    return collection.open()
+
+
+def _ingest_documents(
+    dataset: Dataset, collection: Collection, embedder: Embedder, settings: Settings
+) -> Generation:
+    assert dataset.documents is not None
+    documents = list(dataset.documents())
+    with collection.writer(embedder, settings.chunk, rebuild=True, task="evaluate") as writer:
+        add_documents(writer, counted(documents, "indexing documents"), embedder, settings.chunk)
+        return writer.publish()
+
+
+EMBEDDED_TOGETHER = 256
+
+
+def add_documents(
+    writer: Writer, documents: Iterable[Document], embedder: Embedder, settings: ChunkSettings
+) -> None:
+    """Cut, embed and store documents; equal passages are embedded once."""
+    waiting: list[tuple[Document, list[Chunk]]] = []
+    for document in documents:
+        waiting.append((document, split(document, embedder.count_tokens, embedder.max_tokens, settings)))
+        if sum(len(chunks) for _, chunks in waiting) >= EMBEDDED_TOGETHER:
+            _store(writer, waiting, embedder)
+            waiting = []
+    _store(writer, waiting, embedder)
+
+
+def _store(writer: Writer, batch: list[tuple[Document, list[Chunk]]], embedder: Embedder) -> None:
+    import numpy as np
+
+    texts = {text_hash(chunk): chunk.searchable for _, chunks in batch for chunk in chunks}
+    vectors = writer.known_vectors(list(texts))
+    new = [digest for digest in texts if digest not in vectors]
+    vectors |= dict(zip(new, embedder.embed_passages([texts[digest] for digest in new])))
+    for document, chunks in batch:
+        rows = [vectors[text_hash(chunk)] for chunk in chunks]
+        matrix = np.array(rows, np.float32).reshape(len(rows), embedder.dimension)
+        writer.put_document(document, [document.path], chunks, matrix)

@@ -1,0 +1,127 @@
+"""Asks the questions, one by one, and notes what came back."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from rag.errors import RagError
+from rag.evaluation import metrics
+from rag.evaluation.datasets import Question
+from rag.evaluation.judge import Judge
+from rag.evaluation.progress import counted
+from rag.retrieval import Retriever
+from rag.types import Answer, Done
+
+if TYPE_CHECKING:
+    from rag.engine import Engine
+
+Values = dict[str, list[float]]
+"""Figure -> its value for each question that has one."""
+DEPTH = 100
+
+
+def measure_retrieval(questions: Sequence[Question], retriever: Retriever, judge: Judge) -> Values:
+    """Per question: ranking figures over the 100 best, and seconds of a search as the user gets it.
+
+    Times are of a warm search for the default number of passages, with reranking ("p50_s") and
+    without it ("search_p50_s"); the ranks come from a second, deep search.
+    """
+    plain = Retriever(retriever.generation, retriever.embedder, None, retriever.settings)
+    values: Values = {name: [] for name in (*RANKING, "seconds", "search_seconds")}
+    if questions:
+        retriever.search(questions[0].text)  # the first search loads the models
+    for question in counted(questions, "searching"):
+        values["search_seconds"].append(_seconds(plain, question.text))
+        values["seconds"].append(_seconds(retriever, question.text))
+        found = [hit.chunk for hit in retriever.search(question.text, DEPTH)]
+        gains, ideal = judge.gains(question, found), judge.ideal(question)
+        for name, figure in zip(RANKING, _ranking(gains, ideal)):
+            values[name].append(figure)
+    return values
+
+
+RANKING = ("hit@1", "hit@5", "mrr@10", "ndcg@10", "recall@100")
+
+
+def _ranking(gains: Sequence[float], ideal: Sequence[float]) -> tuple[float, ...]:
+    return (
+        metrics.hit_at(gains, 1),
+        metrics.hit_at(gains, 5),
+        metrics.reciprocal_rank(gains, 10),
+        metrics.ndcg(gains, ideal, 10),
+        metrics.recall_at(gains, len(ideal), DEPTH),
+    )
+
+
+def _seconds(retriever: Retriever, question: str) -> float:
+    start = time.perf_counter()
+    retriever.search(question)
+    return time.perf_counter() - start
+
+
+def measure_answers(
+    engine: Engine,
+    answerable: Sequence[Question],
+    unanswerable: Sequence[Question],
+    foreign: Sequence[Question],
+) -> Values:
+    """Per question: how right the answer is, and whether questions were rightly or wrongly refused."""
+    values: Values = {name: [] for name in ANSWER_FIGURES}
+    for question in counted(answerable, "answering"):
+        for name, value in judge_answer(question, _ask(engine, question)).items():
+            values[name].append(value)
+    for name, questions in (("true_refusal", unanswerable), ("foreign_refusal", foreign)):
+        for question in counted(questions, name.replace("_", " ")):
+            values[name].append(float(_ask(engine, question).abstained))
+    return values
+
+
+ANSWER_FIGURES = (
+    "em",
+    "f1",
+    "contains_gold",
+    "words",
+    "exact_em",
+    "exact_f1",
+    "cited_gold",
+    "false_refusal",
+    "true_refusal",
+    "foreign_refusal",
+    "first_token_s",
+    "total_s",
+)
+
+
+def judge_answer(question: Question, answer: Answer) -> dict[str, float]:
+    """The figures of one answer to an answerable question; those that do not apply are left out.
+
+    A refusal is a wrong answer. "words" are counted where something was answered, "exact_*" where a
+    citation has an exact span, "cited_gold" where the answer contains the gold answer.
+    """
+    figures = {"false_refusal": float(answer.abstained), "total_s": answer.timings.total_s}
+    if answer.timings.first_token_s is not None:
+        figures["first_token_s"] = answer.timings.first_token_s
+    text = "" if answer.abstained else metrics.shown_text(answer)
+    if not answer.abstained:
+        figures["words"] = float(len(text.split()))
+    golds = question.answers
+    if not golds:
+        return figures
+    figures |= {"em": metrics.exact_match(text, golds), "f1": metrics.f1(text, golds)}
+    figures["contains_gold"] = float(metrics.contains(text, golds))
+    exact = next((citation.exact for citation in answer.citations if citation.exact), None)
+    if exact and not answer.abstained:
+        figures |= {"exact_em": metrics.exact_match(exact, golds), "exact_f1": metrics.f1(exact, golds)}
+    if figures["contains_gold"]:
+        quotes = [citation.quote for citation in answer.citations if citation.verified]
+        figures["cited_gold"] = float(any(metrics.contains(quote, golds) for quote in quotes))
+    return figures
+
+
+def _ask(engine: Engine, question: Question) -> Answer:
+    answer = next((event.answer for event in engine.ask(question.text) if isinstance(event, Done)), None)
+    if answer is None:
+        raise RagError(f"no answer came to '{question.text}'", "Report this.")
+    return answer

@@ -1,0 +1,136 @@
+"""An outcome in figures: one JSON object for programs, a table for people, from the same record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rag.evaluation import metrics
+from rag.evaluation.measure import RANKING, Values
+from rag.evaluation.run import Outcome
+
+SHARES = (
+    "em",
+    "f1",
+    "contains_gold",
+    "exact_em",
+    "exact_f1",
+    "cited_gold",
+    "false_refusal",
+    "true_refusal",
+    "foreign_refusal",
+)
+MEANINGS = {
+    "hit@1": "first result is right",
+    "hit@5": "one of five results is right",
+    "mrr@10": "mean of 1 / rank of the first right result",
+    "ndcg@10": "order of the first ten, 1 is ideal",
+    "recall@100": "right results among the first hundred",
+    "p50_s": "retrieval, half are faster",
+    "p95_s": "retrieval, 95 % are faster",
+    "search_p50_s": "the same before reranking",
+    "search_p95_s": "the same before reranking",
+    "em": "shown answer is exactly a gold answer",
+    "f1": "shared words of shown and gold answer",
+    "contains_gold": "shown answer contains a gold answer",
+    "median_words": "words shown, where not refused",
+    "exact_em": "exact span is a gold answer",
+    "exact_f1": "shared words of exact span and gold answer",
+    "cited_gold": "right answers whose verified quote has the gold answer",
+    "false_refusal": "answerable questions refused",
+    "true_refusal": "unanswerable questions refused",
+    "foreign_refusal": "questions on other things refused",
+    "first_token_s": "median time to the first token",
+    "total_s": "median time to the whole answer",
+}
+
+
+def record(outcome: Outcome) -> dict[str, Any]:
+    """What `--json` prints; a figure that does not apply is None. Times are in seconds.
+
+    "ci95" holds the 95 % bootstrap interval of every mean, "counts" the questions of other kinds.
+    """
+    options, retrieval, answers = outcome.options, outcome.retrieval, outcome.answers
+    seed = options.seed
+    return {
+        "dataset": str(options.dataset),
+        "settings": {
+            "sample": options.sample,
+            "seed": seed,
+            "split": options.split,
+            "foreign": str(options.foreign) if options.foreign else None,
+            **outcome.settings,
+        },
+        "retrieval": _retrieval(retrieval),
+        "answers": _answers(answers) if answers else None,
+        "ci95": {
+            "retrieval": _intervals(retrieval, RANKING, seed),
+            "answers": _intervals(answers, SHARES, seed) if answers else None,
+        },
+        "counts": {
+            "unanswerable": len(answers.get("true_refusal", ())),
+            "foreign": len(answers.get("foreign_refusal", ())),
+        },
+        "notes": list(outcome.notes),
+    }
+
+
+def _retrieval(values: Values) -> dict[str, float | None]:
+    return {
+        "n": len(values["seconds"]),
+        **{name: _rounded(metrics.mean(values[name])) for name in RANKING},
+        "p50_s": _rounded(metrics.percentile(values["seconds"], 0.5)),
+        "p95_s": _rounded(metrics.percentile(values["seconds"], 0.95)),
+        "search_p50_s": _rounded(metrics.percentile(values["search_seconds"], 0.5)),
+        "search_p95_s": _rounded(metrics.percentile(values["search_seconds"], 0.95)),
+    }
+
+
+def _answers(values: Values) -> dict[str, float | None]:
+    means = {name: _rounded(metrics.mean(values[name])) for name in SHARES}
+    medians = {
+        "median_words": metrics.percentile(values["words"], 0.5),
+        "first_token_s": _rounded(metrics.percentile(values["first_token_s"], 0.5)),
+        "total_s": _rounded(metrics.percentile(values["total_s"], 0.5)),
+    }
+    figures = {"n": len(values["false_refusal"]), **means, **medians}
+    order = ["n", *(name for name in MEANINGS if name in figures)]
+    return {name: figures[name] for name in order}
+
+
+def _intervals(values: Values, names: tuple[str, ...], seed: int) -> dict[str, list[float] | None]:
+    found = {name: metrics.bootstrap(values[name], seed) for name in names}
+    return {name: [round(end, 4) for end in ends] if ends else None for name, ends in found.items()}
+
+
+def _rounded(value: float | None) -> float | None:
+    return None if value is None else round(value, 4)
+
+
+def table(figures: Mapping[str, Any]) -> str:
+    """The record as lines for a terminal: figure, value, 95 % interval, meaning."""
+    lines = [f"{figures['dataset']}  (seed {figures['settings']['seed']})"]
+    lines += [f"note: {note}" for note in figures["notes"]]
+    for part in ("retrieval", "answers"):
+        if figures[part]:
+            lines += [
+                "",
+                f"{part}, {figures[part]['n']} questions",
+                *_lines(figures[part], figures["ci95"][part]),
+            ]
+    others = [f"{count} {kind}" for kind, count in figures["counts"].items() if count]
+    if others:
+        lines += ["", f"also asked: {', '.join(others)}"]
+    return "\n".join(lines) + "\n"
+
+
+def _lines(values: Mapping[str, float | None], intervals: Mapping[str, list[float] | None]) -> list[str]:
+    lines = []
+    for name, value in values.items():
+        if name == "n" or value is None:
+            continue
+        ends = intervals.get(name)
+        between = f"{ends[0]:.3f} - {ends[1]:.3f}" if ends else ""
+        shown = f"{value:g}" if name == "median_words" else f"{value:.3f}"
+        lines.append(f"  {name:<16} {shown:>8}  {between:<15}  {MEANINGS[name]}".rstrip())
+    return lines

@@ -1,0 +1,84 @@
+"""Measure retrieval and answers on a question set whose answers are known."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from rag.interpreter import ensure_packages
+
+ensure_packages()
+
+from rag import console  # noqa: E402  (needs the packages)
+
+if TYPE_CHECKING:
+    import argparse
+
+
+def main(arguments: Sequence[str]) -> int:
+    flags = _parse(arguments)
+
+    from rag.evaluation.report import record, table
+    from rag.evaluation.run import Options, evaluate
+    from rag.settings import load_settings
+
+    options = Options(
+        dataset=flags.dataset,
+        sample=flags.sample,
+        seed=flags.seed,
+        split=flags.split,
+        retrieval_only=flags.retrieval_only,
+        with_model=not flags.no_llm,
+        foreign=flags.foreign,
+    )
+    figures = record(evaluate(options, load_settings()))
+    if flags.json:
+        console.print_json(figures)
+    else:
+        print(console.clean(table(figures)), end="")
+    return console.OK
+
+
+def _parse(arguments: Sequence[str]) -> argparse.Namespace:
+    parser = console.Arguments(
+        prog="evaluate.py",
+        description="Measure retrieval and answers on a question set whose answers are known.",
+        epilog="The set's index is kept in the cache folder and used again while corpus and settings stay.",
+    )
+    add = parser.add_argument
+    add(
+        "dataset",
+        metavar="DATASET",
+        type=Path,
+        help="a SQuAD-shaped .json, a BEIR-shaped folder, or a folder of files with a questions.csv",
+    )
+    add(
+        "--sample",
+        metavar="N",
+        type=_count,
+        default=300,
+        help="questions of each kind (default: %(default)s)",
+    )
+    add("--seed", metavar="S", type=int, default=0, help="which questions are drawn (default: %(default)s)")
+    add("--split", metavar="NAME", help="a BEIR folder's qrels (default: test, or the only ones there)")
+    add("--retrieval-only", action="store_true", help="do not answer the questions")
+    add("--no-llm", action="store_true", help="answer with quoted sentences only")
+    add("--foreign", metavar="DATASET2", type=Path, help="ask its questions too: they should be refused")
+    add("--json", action="store_true", help="print one JSON object and nothing else")
+    return parser.parse_args(arguments)
+
+
+def _count(text: str) -> int:
+    import argparse
+
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number above 0")
+    return int(text)
+
+
+if __name__ == "__main__":
+    sys.exit(console.run(main))
