@@ -1,7 +1,7 @@
 """The parser process: reads one file after the other and hands back documents as JSON lines.
 
 Started by rag.ingest.sandbox as `python -m rag.ingest.parse_child LIMITS`, where LIMITS is the JSON
-of `Limits` plus "memory_bytes".
+of `Limits`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from rag.child import Parent, limit_memory
-from rag.errors import DocumentError, TooMuch
+from rag.errors import DocumentError
 from rag.ingest.readers import Limits, read
+from rag.ingest.readers.base import too_large
 from rag.types import Document, Section
 
 BACKSTOP_S = 10.0
@@ -25,9 +26,8 @@ BACKSTOP_S = 10.0
 def main(read_file: Callable[[Path, Limits], Document] = read) -> None:
     """Serve the parent until it closes the pipe."""
     parent = Parent()
-    settings = json.loads(sys.argv[1])
-    limit_memory(settings.pop("memory_bytes"))
-    limits = Limits(**settings)
+    limits = Limits(**json.loads(sys.argv[1]))
+    limit_memory(limits.memory_bytes)
     while message := parent.receive():
         # works while a C library holds the interpreter, unlike a thread or a signal handler
         faulthandler.dump_traceback_later(limits.seconds + BACKSTOP_S, exit=True)
@@ -41,7 +41,7 @@ def _answer(path: Path, limits: Limits, read_file: Callable[[Path, Limits], Docu
     except DocumentError as error:
         return error.as_dict()
     except MemoryError:
-        return TooMuch("needed more memory than a file may have", "Raise ingest.file_memory_mb.").as_dict()
+        return too_large(limits.memory_bytes).as_dict()
 
 
 def to_json(document: Document) -> dict[str, Any]:

@@ -15,7 +15,7 @@ from rag.child import Child, ChildGone
 from rag.errors import DocumentError, TooMuch, Unreadable
 from rag.ingest.discover import Candidate
 from rag.ingest.parse_child import from_json
-from rag.ingest.readers.base import Limits
+from rag.ingest.readers.base import Limits, too_large
 from rag.settings import IngestSettings
 from rag.types import Document
 
@@ -169,30 +169,27 @@ class _Watch:
         # the system's own limit acts first where there is one; this one also counts Tesseract
         self._peak_bytes = max(self._peak_bytes, self._child.resident_bytes())
         if self._peak_bytes > self._limit_bytes:
-            raise self._too_large()
+            raise too_large(self._limit_bytes)
 
     def explain(self, gone: ChildGone) -> DocumentError:
         last_words = self._child.stderr_tail.lower()
         if self._peak_bytes > NEAR_LIMIT * self._limit_bytes or "memory allocation of" in last_words:
-            return self._too_large()
+            return too_large(self._limit_bytes)
         return Unreadable(
             f"the parser {gone.explanation}", "The file is damaged or hostile; save it again or leave it out."
         )
-
-    def _too_large(self) -> TooMuch:
-        megabytes = self._settings.file_memory_mb
-        return TooMuch(f"needed more than {megabytes} MiB", "Split the file, or raise ingest.file_memory_mb.")
 
 
 def _limits(settings: IngestSettings) -> str:
     limits = Limits(
         pages=settings.max_pages,
+        memory_bytes=settings.file_memory_mb * 2**20,
         file_bytes=settings.max_file_mb * 2**20,
         seconds=settings.file_seconds,
         ocr=settings.ocr == "auto",
         ocr_language=settings.ocr_language,
     )
-    return json.dumps({**asdict(limits), "memory_bytes": settings.file_memory_mb * 2**20})
+    return json.dumps(asdict(limits))
 
 
 def _document(message: dict[str, Any]) -> Document:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rag.errors import DocumentError, TooMuch, Unreadable
 from rag.ingest.readers import delimited, kinds, mail
-from rag.ingest.readers.base import Limits, Parsed, Reader, clean, one_line
+from rag.ingest.readers.base import Limits, Parsed, Reader, clean, one_line, too_large
 from rag.ingest.readers.epub import read_epub
 from rag.ingest.readers.html import read_html
 from rag.ingest.readers.kinds import sniff
@@ -76,7 +76,6 @@ _NO_TITLES = frozenset(
         "powerpoint presentation",
         "powerpoint-präsentation",
         "slide 1",
-        "title",
     )
 )
 """What programs write where nobody chose a title."""
@@ -114,7 +113,7 @@ def _parse(path: Path, media_type: str, limits: Limits) -> Parsed:
     except (DocumentError, KeyboardInterrupt, SystemExit):
         raise
     except MemoryError as error:
-        raise TooMuch("needed more memory than a file may have", "Raise ingest.file_memory_mb.") from error
+        raise too_large(limits.memory_bytes) from error
     except RecursionError as error:
         raise TooMuch("its parts nest too deeply", "Such a file is damaged or hostile.") from error
     except BaseException as error:  # panics of Rust libraries do not derive from Exception

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from rag.errors import TooMuch
 from rag.types import Section
 
 # Everything below the space but tab, newline and carriage return, plus DEL and the C1 block:
@@ -37,9 +38,17 @@ class Limits:
     rows: int = 200_000
     characters: int = 50_000_000
     file_bytes: int = 256 * 2**20
+    memory_bytes: int = 1024 * 2**20
     seconds: float = 60.0
     ocr: bool = True
     ocr_language: str = "eng"
+
+
+def too_large(memory_bytes: int) -> TooMuch:
+    """The error of a file whose reader ran out of memory."""
+    return TooMuch(
+        f"needed more than {memory_bytes // 2**20} MiB", "Split the file, or raise ingest.file_memory_mb."
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,7 @@ def _sections(records: Iterable[tuple[int, list[str]]]) -> Iterator[Section]:
     """Runs of rows whose text lines match the file's lines, so that counting newlines finds the line."""
     rows = list(records)
     names: list[str] | None = None
-    if tables.is_header([row for _, row in rows[:50]]):
+    if tables.is_header([row for _, row in rows[:50]], forms=False):
         names = [one_line(cell) for cell in rows[0][1]]
     block: list[str] = []
     start = expected = 0

@@ -194,13 +194,16 @@ def _continues(before: Line, line: Line, right: float) -> bool:
     """Whether `line` goes on with the paragraph of `before`."""
     if _BULLET.match(line.text) or _DOTS.search(before.text) or _is_row(before.text) or _is_row(line.text):
         return False
-    if _LABEL.match(line.text) and _LABEL.search(before.text):
+    if _LABEL.match(line.text) and (_LABEL.search(before.text) or _BULLET.match(before.text)):
+        return False
+    if _LABEL.fullmatch(line.text):
         return False
     if not line.text[0].islower() and (_NUMBERED.match(line.text) or re.search(r"\s\d{1,4}$", before.text)):
         return False
     if line.left < before.left - max(4 * before.height, 0.15 * (right - line.left)):
         return False  # from a column on the right back to the left
-    full = before.right >= right - max(0.12 * (right - before.left), 4 * before.height)
+    letter = (before.right - before.left) / len(before.text)
+    full = before.right + letter * (len(line.text.split()[0]) + 2) > right  # its next word had no room
     indented = line.left > before.left + 0.8 * line.height and not _BULLET.match(before.text)
     if line.text[0].islower() and not indented:
         return full or not _SENTENCE_END.search(before.text)

@@ -56,8 +56,12 @@ def line(row: Row, names: Row | None) -> str:
     return label + "; ".join(f"{name.rstrip(':')}: {cell}" if name else cell for name, cell in pairs if cell)
 
 
-def is_header(rows: Sequence[Row]) -> bool:
-    """Whether the first of `rows` names the columns: short, distinct words over other rows."""
+def is_header(rows: Sequence[Row], forms: bool = True) -> bool:
+    """Whether the first of `rows` names the columns: short, distinct words over other rows.
+
+    With `forms` a short table of two columns counts as a form (label, value) unless figures stand
+    below a word.
+    """
     if len(rows) < 2:
         return False
     first = rows[0]
@@ -67,8 +71,8 @@ def is_header(rows: Sequence[Row]) -> bool:
     inner = [cell for cell in first[1:] if not cell]
     if len(inner) * 2 > len(first) or names[0].endswith(":"):
         return False
-    if max(len(_filled(row)) for row in rows) == 2 and not _figures_below(rows):
-        return len(rows) > FORM_ROWS  # a short table of two columns is more often a form: label, value
+    if forms and max(len(_filled(row)) for row in rows) == 2 and not _figures_below(rows):
+        return len(rows) > FORM_ROWS
     return not any(_NUMBER.fullmatch(name) and not _YEAR.fullmatch(name) for name in names)
 
 
