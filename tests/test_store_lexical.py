@@ -22,8 +22,8 @@ PASSAGES = {
 PLAIN = LexicalSettings(stemmer="none", stop_words=False)
 
 
-def built(path, passages=None, settings=LexicalSettings()):
-    index = LexicalIndex.create(path, settings)
+def built(path, passages=None, settings=None):
+    index = LexicalIndex.create(path, settings or LexicalSettings())
     for id, text in (PASSAGES if passages is None else passages).items():
         index.add(id, text)
     index.commit()

@@ -136,5 +136,5 @@ def test_a_broken_file_is_a_named_error(tmp_path, content):
     path = tmp_path / "v.faiss"
     path.write_bytes(content)
     for read_only in (True, False):
-        with pytest.raises(IndexDamaged, match="v.faiss"):
+        with pytest.raises(IndexDamaged, match=r"v\.faiss"):
             VectorIndex.open(path, read_only)

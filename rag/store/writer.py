@@ -211,8 +211,10 @@ class Writer:
         return counts
 
     def _agreed_counts(self) -> Counts:
-        vectors = self._vectors or (self.base and self.base.vectors)
-        assert vectors
+        vectors = self._vectors
+        if vectors is None:
+            assert self.base is not None
+            vectors = self.base.vectors
         rows = sorted(self._rows.rows())
         for part, ids in (("vectors", vectors.ids()), ("words", self._lexical.ids())):
             if sorted(ids.tolist()) != rows:
