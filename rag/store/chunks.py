@@ -116,7 +116,9 @@ class ChunkStore:
             database = sqlite3.connect(uri, uri=True, check_same_thread=False, isolation_level=None)
             database.execute("SELECT count(*) FROM sqlite_schema").fetchone()
         except sqlite3.Error as error:
-            raise IndexDamaged(f"{path} is not a readable database: {error}", "Rebuild the index.") from error
+            raise IndexDamaged(
+                f"{path} is not a readable database: {error}", "Run ingest.py --rebuild."
+            ) from error
         return cls(database, path)
 
     def close(self) -> None:

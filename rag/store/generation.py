@@ -126,8 +126,12 @@ class Collection:
                     generation = Generation.open(self.folder, lineage[n])
                 except (IndexDamaged, IndexMismatch):
                     continue
-                with writing(self.folder):
-                    write_current(self.folder, lineage[n:], self._step)
+                try:
+                    with writing(self.folder):
+                        write_current(self.folder, lineage[n:], self._step)
+                except BaseException:
+                    generation.close()
+                    raise
                 return generation
             raise IndexMissing(
                 f"the index '{self.name}' has no earlier generation that is whole",

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import tempfile
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -91,8 +93,11 @@ class LexicalIndex:
         """Open with the settings that it was created with. Raises IndexDamaged."""
         import tantivy
 
-        with _third_party(lambda e: IndexDamaged(f"{path} is not a readable word index: {e}", "Rebuild it.")):
-            return cls(path, settings, tantivy.Index.open(str(path)))
+        def unreadable(error: BaseException) -> IndexDamaged:
+            return IndexDamaged(f"{path} is not a readable word index: {error}", "Run ingest.py --rebuild.")
+
+        with _third_party(unreadable), _lockable(path) as folder:
+            return cls(path, settings, tantivy.Index.open(str(folder)))
 
     def __len__(self) -> int:
         return int(self._searcher.num_docs)
@@ -184,6 +189,21 @@ class LexicalIndex:
 
     def _ids_of(self, hits: list[Any]) -> list[int]:
         return self._searcher.fast_field_values("id", [address for _, address in hits])
+
+
+@contextmanager
+def _lockable(path: Path) -> Iterator[Path]:
+    """The folder, or a passing one with links to its files where nothing may be written.
+
+    tantivy takes a lock next to an index even to read it. What it has opened stays mapped.
+    """
+    if os.access(path, os.W_OK) or not path.is_dir():
+        yield path
+        return
+    with tempfile.TemporaryDirectory(prefix="footnote-") as passing:
+        for file in path.iterdir():
+            Path(passing, file.name).symlink_to(file.resolve())
+        yield Path(passing)
 
 
 def _schema() -> Any:

@@ -1,13 +1,15 @@
 """A process that changes an index and meets a fault on the way: `publisher.py FOLDER FAULT`.
 
 FAULT is `none`, `kill:N` (die without warning at step N), `size:N` (no file may grow past N bytes),
-`hold` (take the lock, say so, and wait) or `loop` (publish until somebody ends it).
+`hold` (take the lock, say so, and wait), `loop` (publish until somebody ends it) or
+`read` (open the index without the right to write there, and print what it holds).
 It prints the steps that it took, or the code of the error that it met, as JSON.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from pathlib import Path
@@ -16,7 +18,7 @@ import psutil
 
 from rag.errors import RagError
 from rag.store.generation import Collection
-from tests.store_samples import document, put, writer_of
+from tests.store_samples import document, put, texts, writer_of
 
 KEPT = document("This one stays.\nIt has two parts.", "", "/docs/kept.txt")
 GONE = document("This one will be deleted.", "", "/docs/gone.txt")
@@ -41,6 +43,18 @@ def update(collection):
         writer.publish().close()
 
 
+def read_without_rights(collection):
+    import faiss  # noqa: F401 - while they can still be read
+    import numpy  # noqa: F401
+    import tantivy  # noqa: F401
+
+    if os.geteuid() == 0:
+        os.setuid(65534)
+    with collection.open() as generation:
+        found = [id for id, _ in generation.lexical.search("deleted", 5)]
+        print(json.dumps([texts(generation), [chunk.text for chunk in generation.chunks(found).values()]]))
+
+
 def main(folder, fault):
     kind, _, number = fault.partition(":")
     steps = []
@@ -55,6 +69,9 @@ def main(folder, fault):
         import resource
 
         resource.setrlimit(resource.RLIMIT_FSIZE, (int(number), int(number)))
+    if kind == "read":
+        read_without_rights(collection)
+        return
     if kind == "hold":
         with writer_of(collection, task="holding"):
             print("held", flush=True)

@@ -7,6 +7,7 @@ import random
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -20,7 +21,9 @@ from tests.faults.publisher import NEW_STATE, OLD_STATE, update
 from tests.store_samples import chunks_of, publish, put, texts, writer_of
 
 CHECKOUT = Path(__file__).resolve().parents[2]
-POSIX_ONLY = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no RLIMIT_FSIZE")
+POSIX_ONLY = pytest.mark.skipif(
+    sys.platform == "win32", reason="Windows has neither RLIMIT_FSIZE nor such modes"
+)
 
 STEPS_FROM_NOTHING = [
     "make folder", "commit words", "save vectors", "close rows", "hash", "write manifest", "flush",
@@ -150,6 +153,22 @@ def test_a_write_that_the_system_refuses_leaves_the_old_index_serving(root, limi
     assert state_of(collection) == expected(OLD_STATE)
     assert list(collection.folder.glob(".tmp-[0-9]*")) == []
     assert collection.generations() == [1]
+
+
+@POSIX_ONLY
+def test_an_index_that_may_not_be_written_can_be_read(root):
+    """A shared or read-only folder, and tantivy's lock file does not exist yet."""
+    with tempfile.TemporaryDirectory() as shared:  # pytest's own folders are closed to other users
+        shutil.copytree(root, Path(shared, "index"))
+        for path in [Path(shared), *Path(shared).rglob("*")]:
+            if path.name in LOCKS:
+                path.unlink()
+            else:
+                path.chmod(0o555 if path.is_dir() else 0o444)
+        code, output = run(Path(shared, "index"), "read")
+        for path in [Path(shared), *Path(shared).rglob("*")]:
+            path.chmod(0o755)
+    assert (code, output) == (0, [expected(OLD_STATE), ["This one will be deleted."]])
 
 
 def names_in(root):
