@@ -266,6 +266,7 @@ def test_detection_looks_past_no_half_character():
     [
         ("a.txt", b"%PDF-1.4", "application/pdf"),
         ("report.html", b"%PDF-1.4", "application/pdf"),
+        ("headless.pdf", b"%x\n1 0 obj\n<<>>\nendobj\n", "application/pdf"),
         ("a.doc", b"{\\rtf1 x}", "application/rtf"),
         ("page", b"<!DOCTYPE html><html>", "text/html"),
         ("page.xml", b"<?xml version='1.0'?><html xmlns='x'>", "text/html"),

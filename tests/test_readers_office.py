@@ -343,7 +343,7 @@ def test_an_encrypted_pdf_says_so(parse):
 
 
 def test_a_truncated_pdf_is_unreadable_or_read_but_never_a_crash(parse):
-    with pytest.raises(Unreadable, match="is no PDF that can be opened"):
+    with pytest.raises(Unreadable, match="no PDF that can be opened"):
         parse(b"%PDF-1.7\n" + b"1 0 obj<<" * 20)
 
 

@@ -17,7 +17,7 @@ ZIP_RATIO_FROM = 32 * 2**20
 
 TAG_DEPTH = 2_000
 
-_TAG = re.compile(r"<(/?)([a-zA-Z][^\s/>]*)((?:[^>\"']|\"[^\"]*\"|'[^']*')*?)(/?)>")
+_TAG = re.compile(r"<(/?)([a-zA-Z][^\s/<>]*)[^<>]*?(/?)>")
 # No closing tag, or one that browsers add by themselves, so they pile up in no tree.
 _UNCLOSED = frozenset(
     "area base br col embed hr img input link meta param source track wbr "
@@ -63,7 +63,7 @@ def check_depth(markup: str) -> None:
     if markup.count("<") < TAG_DEPTH:
         return
     depth = 0
-    for closing, name, _, empty in _TAG.findall(markup):
+    for closing, name, empty in _TAG.findall(markup):
         if empty or name.lower() in _UNCLOSED:
             continue
         depth = max(0, depth - 1) if closing else depth + 1

@@ -94,6 +94,7 @@ _MEDIA_MAGIC = re.compile(
 _HTML_START = re.compile(
     r"\s*(?:<\?xml[^>]*>\s*)?(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html[\s>])", re.I | re.S
 )
+_PDF_OBJECT = re.compile(r"^\d+ \d+ obj\b", re.M)
 _XML_START = re.compile(r"\s*<\?xml\s", re.I)
 _MAIL_START = re.compile(
     r"(?:(?:Return-Path|Received|Delivered-To|Message-ID|MIME-Version|X-[\w-]+|From|To|Date|Subject|Content-Type)"
@@ -159,6 +160,8 @@ def _text_kind(head: bytes, extension: str) -> str:
         and _MAIL_START.match(start.replace("\r\n", "\n"))
     ):
         return EML
+    if extension == ".pdf" and _PDF_OBJECT.search(start):
+        return PDF  # without its first line; never a text to be read
     if extension == ".xls":
         return TSV if "\t" in start else CSV  # many programs call their CSV so
     return named or TEXT

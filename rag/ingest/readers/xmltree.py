@@ -16,7 +16,7 @@ from rag.ingest.readers.guards import check_depth
 LABELLED = 200
 """A leaf element with at most this many characters is printed with its name, "price: 10"."""
 
-_DECLARATION = re.compile(r"\s*<\?xml[^>]*\?>", re.I)
+_DECLARATION = re.compile(r"\s*<\?xml[^<>]*>", re.I)
 _ENCODING = re.compile(rb"<\?xml[^>]*?\bencoding\s*=\s*[\"']\s*([\w.:-]+)", re.I)
 _PROSE = frozenset("p para s seg l line text span div li item title head heading h1 h2 h3 h4 b i em".split())
 
@@ -39,12 +39,18 @@ def parse_xml(data: bytes | str, recover: bool = True) -> Any:
         remove_pis=True,
     )
     try:
-        root = etree.fromstring(_DECLARATION.sub("", text, count=1).encode("utf-8", "replace"), parser)
+        root = etree.fromstring(_undeclared(text).encode("utf-8", "replace"), parser)
     except (etree.XMLSyntaxError, ValueError) as error:
         raise Unreadable(f"is no valid XML: {error}", "Correct the file.") from error
     if root is None:
         raise Unreadable("is no valid XML: it holds no element", "Correct the file.")
     return root
+
+
+def _undeclared(text: str) -> str:
+    """The text without its declaration, whose encoding it no longer has."""
+    declaration = _DECLARATION.match(text)
+    return text[declaration.end() :] if declaration else text
 
 
 def declared_encoding(data: bytes) -> str | None:
