@@ -1,0 +1,144 @@
+"""The child process: loads one model, then serves tokens until its parent goes away.
+
+Messages in:  {"load": plan}, then {"id", "stream", "sampling"}, {"id", "count"}, {"cancel": id}
+Messages out: {"event": ...}, {"ready": info} or {"error": ...};
+              {"id", "text"} ..., {"id", "end": usage}; {"id", "count"}; {"id", "error"}
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import queue
+import sys
+import threading
+import traceback
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from rag.child import Parent
+from rag.errors import ModelError, ModelLoadFailed, RagError
+from rag.loader.base import LanguageModel, Plan, Sampling
+from rag.types import Message
+
+Request = dict[str, Any]
+
+
+def main() -> None:
+    _end_with_parent_even_while_loading()
+    parent = Parent()
+    first = parent.receive()
+    assert first is not None
+    try:
+        model = load(Plan(**first["load"]), parent)
+    except RagError as error:
+        parent.send(error.as_dict())
+        return
+    parent.send({"ready": asdict(model.info)})
+    Worker(parent, model).serve()
+
+
+def load(plan: Plan, parent: Parent) -> LanguageModel:
+    """Load through the plan's engine. Raises ModelError."""
+    engine = importlib.import_module(f"rag.loader.engines.{plan.engine}")
+    try:
+        return engine.load(plan, lambda event: parent.send({"event": event}))
+    except RagError:
+        raise
+    except MemoryError as error:
+        raise ModelLoadFailed(
+            f"memory ran out while {plan.name} was loading",
+            "Close other programs, or choose a smaller model.",
+        ) from error
+    except Exception as error:
+        traceback.print_exc()
+        raise ModelLoadFailed(
+            f"{plan.name} cannot be loaded: {type(error).__name__}: {error}",
+            "Choose another model with --model.",
+        ) from error
+
+
+class Worker:
+    """Counts at once, generates one answer after the other, and hears a cancel in between."""
+
+    def __init__(self, parent: Parent, model: LanguageModel) -> None:
+        self._parent = parent
+        self._model = model
+        self._waiting: queue.SimpleQueue[Request] = queue.SimpleQueue()
+        self._cancels: dict[int, threading.Event] = {}
+
+    def serve(self) -> None:
+        threading.Thread(target=self._generate_all, daemon=True).start()
+        while (request := self._parent.receive()) is not None:
+            if "cancel" in request:
+                if event := self._cancels.get(request["cancel"]):
+                    event.set()
+            elif "stream" in request:
+                self._cancels[request["id"]] = threading.Event()
+                self._waiting.put(request)
+            else:
+                with self._reporting(request["id"]):
+                    tokens = self._model.count_tokens(_messages(request["count"]))
+                    self._parent.send({"id": request["id"], "count": tokens})
+
+    def _generate_all(self) -> None:
+        while True:
+            request = self._waiting.get()
+            with self._reporting(request["id"]):
+                self._generate(request)
+            self._cancels.pop(request["id"], None)
+
+    def _generate(self, request: Request) -> None:
+        number = request["id"]
+        cancel = self._cancels[number]
+        if cancel.is_set():
+            return
+        sampling = Sampling(**{**request["sampling"], "stop": tuple(request["sampling"]["stop"])})
+        pieces = self._model.stream(_messages(request["stream"]), sampling, cancel)
+        silent = True
+        while True:
+            try:
+                text = next(pieces)
+            except StopIteration as end:
+                usage = end.value
+                break
+            silent = silent and not text.strip()
+            self._parent.send({"id": number, "text": text})
+        if silent and not sampling.stop and not cancel.is_set():
+            raise ModelError("the model answered with nothing", "Ask again, or choose another model.")
+        self._parent.send({"id": number, "end": asdict(usage)})
+
+    @contextlib.contextmanager
+    def _reporting(self, number: int) -> Iterator[None]:
+        """Send what goes wrong with one request to whoever asked, and live on."""
+        try:
+            yield
+        except RagError as error:
+            self._parent.send({"id": number, **error.as_dict()})
+        except Exception as error:
+            traceback.print_exc()
+            failure = ModelError(f"the model failed: {type(error).__name__}: {error}", "Ask again.")
+            self._parent.send({"id": number, **failure.as_dict()})
+
+
+def _messages(turns: list[list[str]]) -> list[Message]:
+    return [Message(role, content) for role, content in turns]
+
+
+def _end_with_parent_even_while_loading() -> None:
+    """Ask Linux to kill this process with the thread that started it.
+
+    `Parent` watches for the parent's end too, but its thread stands still while a native library
+    loads gigabytes without letting other Python threads run.
+    """
+    if sys.platform == "linux":
+        import ctypes
+        import signal
+
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
+if __name__ == "__main__":
+    main()
