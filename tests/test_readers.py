@@ -5,7 +5,7 @@ from email.message import EmailMessage
 
 import pytest
 
-from rag.errors import TooMuch
+from rag.errors import TooMuch, Unreadable
 from rag.ingest.readers import Limits, read, sniff
 from rag.ingest.readers.base import clean
 from rag.ingest.readers.decoding import decode
@@ -300,3 +300,21 @@ def test_large_files_and_texts_are_capped(parse):
         parse("a.txt", b"x" * 100, Limits(file_bytes=10))
     document = parse("b.txt", b"x" * 100, Limits(characters=10))
     assert (document.text, document.notes) == ("x" * 10, ("only the first 10 characters were read",))
+
+
+@pytest.mark.timeout(20)
+@pytest.mark.parametrize(
+    "name, content",
+    [
+        ("a.md", "# " + " " * 100_000 + "x\n\n" + "[" * 50_000 + "*a" * 50_000 + "<a " * 50_000),
+        ("a.rtf", "{\\rtf1 " + " \n" * 50_000 + "x}"),
+        ("a.html", '<a "' * 50_000 + "<!--" * 50_000),
+        ("a.xml", "<?xml " * 50_000 + "<a>x</a>"),
+        ("a.csv", 'a,"' * 50_000),
+    ],
+)
+def test_patterns_do_not_stall_on_hostile_repetition(parse, name, content):
+    try:
+        assert parse(name, content).media_type
+    except Unreadable as error:
+        assert error.message

@@ -10,7 +10,7 @@ from rag.ingest.readers.base import Limits, Outline, Parsed, clean, one_line
 from rag.ingest.readers.decoding import decode
 from rag.types import Section
 
-_ATX = re.compile(r" {0,3}(#{1,6})(?:[ \t]+(.*?))??(?:[ \t]+#*)?[ \t]*$")
+_ATX = re.compile(r" {0,3}(#{1,6})(?=[ \t]|$)")
 _UNDERLINE = re.compile(r" {0,3}(=+|-+)[ \t]*$")
 _FENCE = re.compile(r" {0,3}(`{3,}|~{3,})")
 _RULE = re.compile(r"[\s|:-]*-[\s|:-]*$")
@@ -26,7 +26,7 @@ _TAG = re.compile(
     r"dl|dt|dd|details|summary|blockquote|hr|h[1-6]|section|figure|figcaption)(?:\s[^<>\n]{0,1000})?/?>",
     re.I,
 )
-_ANCHOR = re.compile(r"[ \t]*\{[#:.][^{}\n]{0,200}\}[ \t]*$")
+_ANCHOR = re.compile(r"\{[#:.][^{}\n]{0,200}\}$")
 _TITLE = re.compile(r"""title\s*:\s*["']?(.*?)["']?\s*$""", re.I)
 
 
@@ -94,7 +94,7 @@ def _heading(lines: list[str], n: int) -> tuple[int, str, int]:
     """Level (0 for no heading), title and the number of lines it takes."""
     match = _ATX.match(lines[n])
     if match:
-        return len(match[1]), _inline(_ANCHOR.sub("", match[2] or "")), 1
+        return len(match[1]), _title(lines[n][match.end() :]), 1
     line = lines[n]
     underline = _UNDERLINE.match(lines[n + 1]) if n + 1 < len(lines) else None
     if (
@@ -105,8 +105,17 @@ def _heading(lines: list[str], n: int) -> tuple[int, str, int]:
     ):
         above = lines[n - 1].strip() if n else ""
         if not above and not (underline[1][0] == "-" and "|" in line):
-            return (1 if underline[1][0] == "=" else 2), _inline(_ANCHOR.sub("", line)), 2
+            return (1 if underline[1][0] == "=" else 2), _title(line), 2
     return 0, "", 1
+
+
+def _title(text: str) -> str:
+    """A heading's words without closing marks and anchor."""
+    text = text.strip()
+    bare = text.rstrip("#")
+    if not bare or bare[-1] in " \t":
+        text = bare.rstrip()
+    return _inline(_ANCHOR.sub("", text).rstrip())
 
 
 def _body(outline: Outline, lines: list[str], first_line: int) -> None:
