@@ -85,7 +85,8 @@ def parse(source: str) -> list[Block]:
     from markdown_it import MarkdownIt
 
     blocks: list[Block] = []
-    kind, in_list, rows = "paragraph", 0, []
+    kind, in_list = "paragraph", 0
+    rows: list[list[str]] = []
     for token in MarkdownIt("commonmark").enable("table").parse(source):
         match token.type:
             case "heading_open":
@@ -171,6 +172,10 @@ def build_pdf(blocks: list[Block]) -> bytes:
                 self.canv.bookmarkPage(key)
                 self.canv.addOutlineEntry(flowable.getPlainText(), key, level, closed=level > 0)
 
+        def afterPage(self) -> None:
+            self.canv.setFont("Helvetica", 8)
+            self.canv.drawCentredString(self.pagesize[0] / 2, 34, str(self.page))
+
     buffer = io.BytesIO()
     template = Template(
         buffer,
@@ -185,13 +190,8 @@ def build_pdf(blocks: list[Block]) -> bytes:
         topMargin=62,
         bottomMargin=68,
     )
-    template.build(list(_flowables(blocks, template.width)), onFirstPage=_page_foot, onLaterPages=_page_foot)
+    template.build(list(_flowables(blocks, template.width)))
     return buffer.getvalue()
-
-
-def _page_foot(canvas: Any, template: Any) -> None:
-    canvas.setFont("Helvetica", 8)
-    canvas.drawCentredString(template.pagesize[0] / 2, 34, str(template.page))
 
 
 def _flowables(blocks: list[Block], width: float) -> Iterator[Any]:
@@ -214,6 +214,8 @@ def _flowables(blocks: list[Block], width: float) -> Iterator[Any]:
                 styles[block.kind],
                 bulletText="\u2022" if block.kind == "item" else None,
             )
+            if blocks[number + 1 : number + 2] and blocks[number + 1].kind == "table":
+                paragraph.keepWithNext = 1
             if block.kind.startswith("h"):
                 paragraph.outline_level, paragraph.number = int(block.kind[1]) - 1, number
             yield paragraph
@@ -259,7 +261,10 @@ def _pdf_table(rows: tuple[tuple[str, ...], ...], styles: dict[str, Any], width:
     lines = [
         ("LINEBELOW", (0, 0), (-1, -1), 0.4, HexColor(0xC4CCD6)),
         ("BACKGROUND", (0, 0), (-1, 0), HexColor(0xEEF2F7)),
+        ("NOSPLIT", (0, 0), (-1, -1)),
         ("VALIGN", (0, 0), (-1, -1), "TOP"),
+        ("TOPPADDING", (0, 0), (-1, -1), 5),  # rows so far apart that readers keep them apart
+        ("BOTTOMPADDING", (0, 0), (-1, -1), 5),
     ]
     return Table(
         cells, colWidths=[share * width for share in shares], style=lines, hAlign="LEFT", repeatRows=1

@@ -58,8 +58,8 @@ def _pdf_text(path: Path) -> str:
 
     with pypdfium2.PdfDocument(path) as pdf:
         texts = [page.get_textpage().get_text_range() for page in pdf]
-    assert all(text.startswith(f"{number}\r\n") for number, text in enumerate(texts, 1))
-    return "\n".join(text.partition("\n")[2] for text in texts)
+    assert all(text.endswith(f"\r\n{number}") for number, text in enumerate(texts, 1))
+    return "\n".join(text.rpartition("\r\n")[0] for text in texts)
 
 
 def _html_text(path: Path) -> str:
@@ -162,3 +162,20 @@ def test_there_are_questions_of_both_kinds_for_every_file() -> None:
     assert {q["file"] for q in answerable} == set(FILES)
     assert len({q["question"] for q in QUESTIONS}) == len(QUESTIONS)
     assert len(answerable) >= 40 and len(QUESTIONS) - len(answerable) >= 10
+
+
+def test_the_guide_tells_how_many_generations_are_kept() -> None:
+    from rag.store.live import KEPT
+
+    assert f"keeps the {KEPT} newest generations" in text_of("tuning-and-memory.pdf")
+    assert f"the {KEPT} newest generations are kept" in text_of("privacy-and-formats.docx")
+
+
+def test_every_flag_in_the_guide_exists() -> None:
+    programs = [CHECKOUT / "rag_query.py", *(CHECKOUT / "scripts").glob("*.py")]
+    known = {
+        flag
+        for path in programs
+        for flag in re.findall(r'"(--[a-z][\w-]+)"', path.read_text(encoding="utf-8"))
+    }
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", whole_guide())) <= known | {"--help"}
