@@ -81,9 +81,9 @@ class Books:
         for row in touched:
             if row.path in self.rows:
                 self._put(replace(self.rows[row.path], mtime_ns=row.mtime_ns))
-        for holders in self.holders.values():
-            first = min(holders, default="")
-            for path in holders:
+        for holders in list(self.holders.values()):
+            first = min(holders)
+            for path in sorted(holders):
                 row = self.rows[path]
                 status: Status = "ok" if path == first else "duplicate"
                 if row.status != status:

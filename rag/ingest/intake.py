@@ -173,12 +173,16 @@ class Intake:
             own = np.stack([vectors[text_hash(chunk)] for chunk in cut.chunks])
             self._books.store(cut.document, cut.files, cut.chunks, own)
             self._tally.chunks += len(cut.chunks)
-            self._finished(cut.files)
+            self._count(cut.files)
+        self._report_progress()
 
     def _finished(self, files: Sequence[File]) -> None:
+        self._count(files)
+        self._report_progress()
+
+    def _count(self, files: Sequence[File]) -> None:
         self._bytes += files[0].size
         self._tally.done.update(file.path for file in files)
-        self._report_progress()
 
     def _report_progress(self, ahead: Iterable[_Cut] = (), chunks: int = 0, share: float = 0.0) -> None:
         """`chunks` and `share` are what is done of the documents `ahead`."""
