@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import itertools
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from rag.sentences import sentence_spans
 from rag.types import Citation, Hit, Sentence
 
-VERIFIED = 0.7
+VERIFIED = 0.85
 """Share of a sentence's content words that the quoted span must hold to support it."""
+REPEATED = 0.7
+"""A sentence that shares this much with what was said adds nothing."""
 CITED = 0.4
 """From here on the nearest span is still cited, though not as verified."""
 UNSUPPORTED_MARK = "[not found in your documents]"
@@ -54,14 +56,14 @@ def content_words(text: str) -> set[str]:
     }
 
 
-def best_support(claim: str, hits: Sequence[Hit]) -> tuple[float, Citation | None]:
-    """The sentence, or two neighbours, among the hits that supports the claim best."""
+def best_support(claim: str, hits: Sequence[Hit], neighbours: bool = True) -> tuple[float, Citation | None]:
+    """The sentence, or with `neighbours` also two in a row, among the hits that supports the claim best."""
     best: tuple[float, Citation | None] = (0.0, None)
     for number, hit in enumerate(hits, start=1):
         text = hit.chunk.text
         spans = sentence_spans(text)
         pairs = [(first[0], second[1]) for first, second in itertools.pairwise(spans)]
-        for start, end in [*spans, *pairs]:
+        for start, end in [*spans, *pairs] if neighbours else spans:
             strength = support(claim, text[start:end])
             if strength > best[0] + 1e-9:
                 best = (strength, Citation(number, hit, text[start:end], start, end, strength >= VERIFIED))
@@ -94,13 +96,19 @@ def footnoted(pieces: Iterable[str], hits: Sequence[Hit]) -> Iterator[str | Cita
             yield f" {UNSUPPORTED_MARK}"
 
 
-def supported_only(pieces: Iterable[str], hits: Sequence[Hit], said: str) -> Iterator[str | Citation]:
-    """Of a model's stream, only the sentences that the hits verify and that `said` does not hold yet."""
+def supported_only(
+    pieces: Iterable[str], hits: Sequence[Hit], cited: Collection[int], said: str
+) -> Iterator[str | Citation]:
+    """Of a weak model's stream, only the sentences that say something new and wholly supported.
+
+    Every content word must stand in one sentence of a passage whose number is in `cited`: such a model
+    swaps subjects ("locked" for "damaged") among words that are otherwise all there.
+    """
     for sentence, ended in _growing_sentences(pieces):
-        if not ended or support(sentence, said) >= VERIFIED:
+        if not ended or support(sentence, said) >= REPEATED:
             continue
-        strength, citation = best_support(sentence, hits)
-        if citation and strength >= VERIFIED:
+        strength, citation = best_support(sentence, hits, neighbours=False)
+        if citation and strength == 1.0 and citation.number in cited:
             said += sentence
             yield citation
             yield f" {sentence.strip()} [{citation.number}]"

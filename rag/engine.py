@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
 from rag.citations import footnoted, quote, supported_only
 from rag.embedding import load_embedder
 from rag.evidence import Evidence, EvidenceFinder
-from rag.loader import LanguageModel, Sampling, choose, start
+from rag.loader import LanguageModel, Sampling, Usage, choose, start
 from rag.prompt import build_prompt
 from rag.reranking import load_reranker
 from rag.retrieval import Retriever
@@ -79,10 +79,11 @@ class Engine:
             return
         prompt = build_prompt(question, hits, self.settings.context_tokens, self.model.count_tokens)
         sampling = Sampling(self.settings.answer_tokens, self.settings.temperature)
-        words = clock.count(prompt.token_count, self.model.stream(prompt.messages, sampling, cancel))
+        words = clock.count(self.model.stream(prompt.messages, sampling, cancel))
         if quoted:
+            cited = {piece.number for piece in quoted if isinstance(piece, Citation)}
             said = question + "".join(piece for piece in quoted if isinstance(piece, str))
-            yield from supported_only(words, prompt.used_hits, said)
+            yield from supported_only(words, prompt.used_hits, cited, said)
         else:
             yield from footnoted(words, prompt.used_hits)
 
@@ -131,12 +132,12 @@ class _Clock:
         if self._timings.first_token_s is None:
             self._timings = replace(self._timings, first_token_s=self._elapsed())
 
-    def count(self, prompt_tokens: int, words: Iterable[str]) -> Iterator[str]:
-        """Pass the model's pieces on, one token each, counting them."""
-        self._timings = replace(self._timings, prompt_tokens=prompt_tokens)
-        for word in words:
-            self._timings = replace(self._timings, answer_tokens=self._timings.answer_tokens + 1)
-            yield word
+    def count(self, words: Generator[str, None, Usage]) -> Iterator[str]:
+        """Pass a model's stream on, and note what it cost in the end."""
+        usage = yield from words
+        self._timings = replace(
+            self._timings, prompt_tokens=usage.prompt_tokens, answer_tokens=usage.answer_tokens
+        )
 
     def timings(self) -> Timings:
         return replace(self._timings, total_s=self._elapsed())

@@ -1,0 +1,91 @@
+"""Citation checking: what counts as supported, and what a checked stream looks like."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rag.citations import UNSUPPORTED_MARK, best_support, footnoted, quote, support, supported_only
+from rag.types import Citation, Sentence
+from tests.fakes import hit
+
+PAID = hit("The fee is 350 euros a year. Members pay it in March.", path="fees.pdf", page=4)
+CATS = hit("Cats sleep sixteen hours a day. Dogs sleep less.", path="cats.txt")
+
+
+def split(pieces):
+    pieces = list(pieces)
+    return "".join(p for p in pieces if isinstance(p, str)), [p for p in pieces if isinstance(p, Citation)]
+
+
+@pytest.mark.parametrize(
+    ("claim", "source", "expected"),
+    [
+        ("The fee is 350 euros.", "The fee is 350 euros a year.", 1.0),
+        ("The fee is 530 euros.", "The fee is 350 euros a year.", 0.0),
+        ("Quantized models load.", "The model loads after quantization.", 1.0),
+        ("It is what it is.", "The fee is 350 euros a year.", 0.0),
+        ("Cats sleep; dogs bark.", "Cats sleep sixteen hours.", 0.5),
+    ],
+)
+def test_support_is_the_share_of_content_words_and_every_number(claim, source, expected):
+    assert support(claim, source) == pytest.approx(expected)
+
+
+def test_the_supporting_sentence_is_found_wherever_it_stands():
+    strength, citation = best_support("Members pay in March.", [CATS, PAID])
+    assert strength == 1.0
+    assert (citation.number, citation.quote, citation.verified) == (2, "Members pay it in March.", True)
+    assert PAID.chunk.text[citation.start : citation.end] == citation.quote
+
+
+def test_a_models_own_numbers_are_replaced_by_the_right_ones():
+    text, citations = split(
+        footnoted(["Cats sleep ", "sixteen hours [7", "]. Members pay ", "in March [1]."], [CATS, PAID])
+    )
+    assert text == "Cats sleep sixteen hours. [1] Members pay in March. [2]"
+    assert [c.number for c in citations] == [1, 2]
+
+
+def test_what_nothing_supports_is_marked():
+    text, citations = split(footnoted(["Horses can fly to Jupiter."], [CATS, PAID]))
+    assert text == f"Horses can fly to Jupiter. {UNSUPPORTED_MARK}"
+    assert citations == []
+
+
+def test_a_weak_models_words_are_kept_only_where_supported_and_new():
+    said = "“Cats sleep sixteen hours a day.” [1]"
+    stream = ["Cats sleep sixteen hours a day. ", "Horses can fly. ", "Members pay it in March. And"]
+    text, citations = split(supported_only(stream, [CATS, PAID], {1, 2}, said))
+    assert text == " Members pay it in March. [2]"
+    assert [c.number for c in citations] == [2]
+
+
+def test_a_weak_models_swapped_subject_is_not_kept():
+    stream = ["Dogs sleep sixteen hours a day. "]
+    assert split(supported_only(stream, [CATS, PAID], {1, 2}, "")) == ("", [])
+
+
+def test_a_weak_model_may_only_add_from_passages_that_were_quoted():
+    stream = ["Members pay it in March. "]
+    assert split(supported_only(stream, [CATS, PAID], {1}, "")) == ("", [])
+
+
+def test_quoted_evidence_carries_the_number_of_its_passage():
+    sentence = Sentence(PAID, "Members pay it in March.", 29, 53, 1.0)
+    citation = quote(sentence, [CATS, PAID])
+    assert (citation.number, citation.quote, citation.verified) == (2, PAID.chunk.text[29:53], True)
+
+
+WORDS = st.lists(
+    st.sampled_from("Cats fee 350 march [1] [12] [ ] . ! dogs sleep Zürich 🐈 \n".split(" ")), max_size=40
+)
+
+
+@given(WORDS, st.integers(1, 7))
+def test_any_stream_gives_numbers_in_range_and_quotes_that_stand_in_the_passage(words, width):
+    raw = " ".join(words)
+    pieces = [raw[n : n + width] for n in range(0, len(raw), width)]
+    text, citations = split(footnoted(pieces, [CATS, PAID]))
+    assert all(1 <= c.number <= 2 for c in citations)
+    assert all(c.hit.chunk.text[c.start : c.end] == c.quote for c in citations)
+    assert "[12]" not in text

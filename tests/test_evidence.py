@@ -1,0 +1,51 @@
+"""Evidence: the right sentence is quoted verbatim, and weak evidence is recognised."""
+
+from dataclasses import replace
+
+from rag.evidence import WORDS, EvidenceFinder
+from rag.types import Rank
+from tests.fakes import OverlapReranker, hit
+
+CATS = hit("Lions live in prides. Cats sleep sixteen hours a day. They are quiet hunters of mice.")
+FEES = hit("The fee is 350 euros a year. Members pay it in March.")
+
+
+def ranked(found, logit):
+    return replace(found, how={"rerank": Rank(1, logit)})
+
+
+def test_the_answering_sentence_leads_and_stands_verbatim_in_its_chunk():
+    evidence = EvidenceFinder(OverlapReranker()).find("How long do cats sleep?", [FEES, CATS])
+    best = evidence.sentences[0]
+    assert best.text == "Cats sleep sixteen hours a day."
+    assert best.hit.chunk.text[best.start : best.end] == best.text
+    assert evidence.relevance > 0.5
+
+
+def test_a_passages_own_score_breaks_the_tie_between_equal_sentences():
+    twin = hit("Cats sleep sixteen hours a day. Nothing else matters here.")
+    finder = EvidenceFinder(OverlapReranker())
+    for first, second in ((4.0, -4.0), (-4.0, 4.0)):
+        evidence = finder.find("How long do cats sleep?", [ranked(CATS, first), ranked(twin, second)])
+        assert evidence.sentences[0].hit.chunk == (CATS if first > second else twin).chunk
+
+
+def test_evidence_about_something_else_is_of_low_relevance():
+    evidence = EvidenceFinder(OverlapReranker()).find("Who painted the ceiling of the chapel?", [FEES, CATS])
+    assert evidence.relevance < 0.1
+
+
+def test_without_a_reranker_shared_words_decide():
+    finder = EvidenceFinder(None)
+    assert finder.find("When do members pay?", [CATS, FEES]).sentences[0].text == "Members pay it in March."
+    assert finder.find("Who painted it?", [CATS, FEES]).relevance == 0.0
+
+
+def test_nothing_retrieved_is_no_evidence():
+    assert EvidenceFinder(OverlapReranker()).find("Anything?", []).sentences == ()
+
+
+def test_a_second_sentence_is_quoted_only_while_both_are_short():
+    long = hit("Cats sleep " + "very " * WORDS + "long. Cats sleep at noon.")
+    evidence = EvidenceFinder(OverlapReranker()).find("When do cats sleep?", [long])
+    assert len(evidence.sentences) == 1
