@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Sequence
+from pathlib import Path
 from typing import IO
 
 from rag.console import clean_line, paint
@@ -64,7 +65,13 @@ def _trail(hit: Hit) -> str:
 def _where(citation: Citation) -> str:
     chunk = citation.hit.chunk
     trail = " > ".join(chunk.heading)
-    return f"{chunk.place}  {trail}  ({chunk.path})" if trail else f"{chunk.place}  ({chunk.path})"
+    return "  ".join(part for part in (chunk.place, trail, f"({_near(chunk.path)})") if part)
+
+
+def _near(path: str) -> str:
+    """The path as seen from the working folder, where it lies inside."""
+    file, here = Path(path), Path.cwd()
+    return str(file.relative_to(here)) if file.is_relative_to(here) else path
 
 
 def _quoted(citation: Citation) -> str:

@@ -1,0 +1,89 @@
+"""The stream of an answer, with quick models over a real store."""
+
+import threading
+
+import pytest
+
+from rag.citations import UNSUPPORTED_MARK
+from rag.engine import NOT_IN_DOCUMENTS, Engine
+from rag.evidence import EvidenceFinder
+from rag.retrieval import Retriever
+from rag.settings import AnswerSettings, RetrievalSettings
+from rag.types import Done, Sources, Token
+from tests.fakes import EchoModel, HashingEmbedder, OverlapReranker
+from tests.test_retrieval import build
+
+QUESTION = "How long do cats sleep?"
+
+
+@pytest.fixture
+def make_engine(tmp_path):
+    embedder = HashingEmbedder()
+    with build(tmp_path, embedder).open() as generation:
+        retriever = Retriever(generation, embedder, OverlapReranker(), RetrievalSettings(top_k=2))
+
+        def make(model, **settings):
+            return Engine(retriever, EvidenceFinder(OverlapReranker()), model, AnswerSettings(**settings))
+
+        yield make
+
+
+def drain(engine, question=QUESTION, cancel=None):
+    events = list(engine.ask(question, cancel))
+    assert isinstance(events[0], Sources) and isinstance(events[-1], Done)
+    assert all(isinstance(event, Token) for event in events[1:-1])
+    answer = events[-1].answer
+    assert "".join(event.text for event in events[1:-1]) == answer.text
+    return answer
+
+
+def test_without_a_model_the_evidence_is_quoted_with_its_place(make_engine):
+    answer = drain(make_engine(None))
+    assert answer.text.startswith("“Cats sleep sixteen hours a day.” [1]")
+    citation = answer.citations[0]
+    assert citation.hit.chunk.path == "0.txt" and citation.verified
+    assert citation.hit.chunk.text[citation.start : citation.end] == citation.quote
+    assert answer.model is None and not answer.abstained
+
+
+def test_a_small_models_own_claims_do_not_get_through(make_engine):
+    model = EchoModel(parameters=135_000_000)
+    answer = drain(make_engine(model))
+    assert answer.text.startswith("“Cats sleep sixteen hours a day.” [1]")
+    assert "cheese" not in answer.text
+    assert answer.timings.prompt_tokens > 0 and answer.timings.answer_tokens > 0
+
+
+def test_a_large_model_speaks_first_and_is_checked(make_engine):
+    answer = drain(make_engine(EchoModel(parameters=7_000_000_000)))
+    assert answer.text.startswith("Cats sleep sixteen hours a day. [1]")
+    assert f"green cheese. {UNSUPPORTED_MARK}" in answer.text
+    assert "[9]" not in answer.text
+    assert [citation.number for citation in answer.citations] == [1]
+
+
+def test_what_the_documents_do_not_say_is_not_answered(make_engine):
+    model = EchoModel()
+    answer = drain(make_engine(model), "Who painted the chapel?")
+    assert answer.abstained and answer.text == NOT_IN_DOCUMENTS
+    assert answer.citations == () and len(answer.hits) == 2
+    assert model.prompts == []  # nothing to ask it
+
+
+def test_cancelling_keeps_what_was_said(make_engine):
+    cancel = threading.Event()
+    engine = make_engine(EchoModel(parameters=7_000_000_000))
+    said = ""
+    for event in engine.ask(QUESTION, cancel):
+        if isinstance(event, Token):
+            said += event.text
+            cancel.set()
+    assert said and "cheese" not in said
+    assert event.answer.text == said
+
+
+def test_the_prompt_budget_holds(make_engine):
+    model = EchoModel(parameters=7_000_000_000)
+    engine = make_engine(model, context_tokens=256)
+    drain(engine)
+    assert model.count_tokens(model.prompts[0]) <= 256

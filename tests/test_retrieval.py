@@ -1,0 +1,79 @@
+"""Fusion, reranking and the way from a question to hits, over a real store with quick models."""
+
+from pathlib import Path
+
+import pytest
+
+from rag.errors import IndexMismatch
+from rag.retrieval import Retriever, fuse, mix
+from rag.settings import ChunkSettings, RetrievalSettings
+from rag.store.generation import Collection
+from rag.types import Chunk, Document, Section
+from tests.fakes import HashingEmbedder, OverlapReranker
+
+TEXTS = [
+    "Cats sleep sixteen hours a day.",
+    "The membership fee is 350 euros a year.",
+    "Dogs guard the house at night.",
+    "The index is locked while another process writes.",
+]
+
+
+def build(root: Path, embedder: HashingEmbedder) -> Collection:
+    collection = Collection(root, "tests")
+    with collection.writer(embedder, ChunkSettings()) as writer:
+        for number, text in enumerate(TEXTS):
+            document = Document(f"doc{number}", f"{number}.txt", "", "text/plain", (Section(text),))
+            chunk = Chunk(f"chunk{number}", document.id, text, 0, len(text), document.path, "")
+            writer.put_document(document, [document.path], [chunk], embedder.embed_passages([text]))
+        writer.publish().close()
+    return collection
+
+
+@pytest.fixture
+def retriever(tmp_path):
+    embedder = HashingEmbedder()
+    with build(tmp_path, embedder).open() as generation:
+        yield Retriever(generation, embedder, OverlapReranker(), RetrievalSettings(top_k=3, rerank_pairs=2))
+
+
+@pytest.mark.parametrize(
+    ("question", "best"),
+    [
+        ("How long do cats sleep?", 0),
+        ("What is the fee?", 1),
+        ('"Dogs" AND (NOT cats) field:value ~ ^2 [a TO b] \\ + - && || !', 2),
+        ("WHO locked it? 🐈 \x00 '", 3),
+    ],
+)
+def test_the_right_passage_comes_first_whatever_the_punctuation(retriever, question, best):
+    assert retriever.search(question)[0].chunk.text == TEXTS[best]
+
+
+def test_scores_fall_and_every_stage_is_told(retriever):
+    hits = retriever.search("How long do cats sleep?")
+    assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
+    assert set(hits[0].how) == {"dense", "lexical", "fused", "rerank"}
+    assert hits[0].how["rerank"].rank == 1
+    assert "rerank" not in hits[2].how  # only two pairs were to be read
+
+
+def test_depth_overrules_top_k(retriever):
+    assert len(retriever.search("cats", depth=4)) == 4
+    assert len(retriever.search("cats")) == 3
+
+
+def test_an_index_of_another_embedder_is_refused(tmp_path):
+    with build(tmp_path, HashingEmbedder(64)).open() as generation, pytest.raises(IndexMismatch):
+        Retriever(generation, HashingEmbedder(32), None, RetrievalSettings())
+
+
+def test_fusion_is_a_convex_combination_of_cosine_and_relative_bm25():
+    fused = fuse({1: 0.5, 2: 0.9}, {1: 8.0, 2: 2.0}, dense_weight=0.75)
+    assert fused == pytest.approx({1: 0.75 * 0.5 + 0.25, 2: 0.75 * 0.9 + 0.25 * 0.25})
+
+
+def test_mixing_leaves_unread_passages_behind_those_that_led_them():
+    final = mix({1: 0.9, 2: 0.8, 3: 0.7}, {1: -3.0, 2: 5.0}, weight=0.1)
+    assert sorted(final, key=lambda row: -final[row]) == [2, 1, 3]
+    assert final[2] == pytest.approx(1.3)
