@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import rag
+from rag.console import clean_line, is_terminal
 from rag.embedding import Embedder
 from rag.errors import IndexDamaged, IndexMismatch, IndexMissing
 from rag.evaluation.datasets import QUESTIONS_FILE, Dataset
@@ -64,12 +66,26 @@ def _sources() -> Iterator[Path]:
 
 
 def _ingest_files(folder: Path, collection: Collection, embedder: Embedder, settings: Settings) -> Generation:
+    """Bring the index of real files up to date, the way `scripts/ingest.py` does it."""
     from rag.ingest.pipeline import ingest
+    from rag.ingest.progress import shown
 
     exclude = (*settings.ingest.exclude, f"/{QUESTIONS_FILE}")
     reading = settings.ingest.model_copy(update={"exclude": exclude})
-    ingest([folder], collection, embedder, settings.model_copy(update={"ingest": reading}))
+    settings = settings.model_copy(update={"ingest": reading})
+    with shown(sys.stderr, is_terminal(sys.stderr)) as tell:
+        report = ingest(folder, collection, embedder, settings, tell, rebuild=not _is_whole(collection))
+    for path, reason in report.failures.items():
+        print(clean_line(f"not read: {path}: {reason}"), file=sys.stderr)
     return collection.open()
+
+
+def _is_whole(collection: Collection) -> bool:
+    try:
+        collection.open().close()
+    except (IndexMissing, IndexDamaged, IndexMismatch):
+        return False
+    return True
 
 
 def _ingest_documents(
@@ -88,17 +104,28 @@ EMBEDDED_TOGETHER = 256
 def add_documents(
     writer: Writer, documents: Iterable[Document], embedder: Embedder, settings: ChunkSettings
 ) -> None:
-    """Cut, embed and store documents; equal passages are embedded once."""
-    waiting: list[tuple[Document, list[Chunk]]] = []
+    """Cut, embed and store documents."""
+    add_cut(
+        writer,
+        ((each, split(each, embedder.count_tokens, embedder.max_tokens, settings)) for each in documents),
+        embedder,
+    )
+
+
+def add_cut(
+    writer: Writer, documents: Iterable[tuple[Document, Sequence[Chunk]]], embedder: Embedder
+) -> None:
+    """Embed and store documents that are cut already; equal passages are embedded once."""
+    waiting: list[tuple[Document, Sequence[Chunk]]] = []
     for document in documents:
-        waiting.append((document, split(document, embedder.count_tokens, embedder.max_tokens, settings)))
+        waiting.append(document)
         if sum(len(chunks) for _, chunks in waiting) >= EMBEDDED_TOGETHER:
             _store(writer, waiting, embedder)
             waiting = []
     _store(writer, waiting, embedder)
 
 
-def _store(writer: Writer, batch: list[tuple[Document, list[Chunk]]], embedder: Embedder) -> None:
+def _store(writer: Writer, batch: Sequence[tuple[Document, Sequence[Chunk]]], embedder: Embedder) -> None:
     import numpy as np
 
     texts = {text_hash(chunk): chunk.searchable for _, chunks in batch for chunk in chunks}

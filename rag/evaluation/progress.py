@@ -9,7 +9,7 @@ from typing import IO, Protocol, TypeVar
 
 from rag.console import is_terminal
 
-T = TypeVar("T")
+T = TypeVar("T", covariant=True)
 LINE_SECONDS = 5.0
 """Where no person watches, a line this often."""
 
