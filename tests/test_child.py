@@ -89,3 +89,12 @@ def test_exit_statuses_are_put_into_words():
     assert explain_exit(3) == "ended with exit status 3"
     assert "memory ran out" in explain_exit(-9)
     assert "instruction" in explain_exit(-4)
+
+
+def test_files_in_the_working_directory_do_not_pose_as_modules(echo_module, tmp_path, monkeypatch):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "json.py").write_text("raise SystemExit('the wrong json')")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    with Child(echo_module) as child:
+        child.send({"text": "hello"})
+        assert child.receive(10) == {"echo": {"text": "hello"}}
