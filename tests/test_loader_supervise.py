@@ -152,3 +152,26 @@ def test_the_parent_imports_nothing_heavy():
         [sys.executable, "-c", script], capture_output=True, text=True, env={**os.environ, "PYTHONPATH": ROOT}
     )
     assert (done.stdout.strip(), done.stderr) == ("[]", "")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux ends a process that lets no thread run")
+def test_a_library_that_lets_no_thread_run_does_not_outlive_the_parent(tmp_path):
+    (tmp_path / "stubborn.py").write_text(
+        "import ctypes\n"
+        "from rag.child import Parent\n"
+        "from rag.loader.worker import _end_with_parent_even_while_loading\n"
+        "_end_with_parent_even_while_loading()\n"
+        "Parent().send({})\n"
+        "ctypes.PyDLL(None).sleep(60)\n"  # unlike CDLL it keeps Python's lock, as llama.cpp does while loading
+    )
+    script = (
+        "from rag.child import Child; import time\n"
+        "child = Child('stubborn'); child.receive(); print(child.pid, flush=True); time.sleep(60)\n"
+    )
+    path = os.pathsep.join([ROOT, str(tmp_path)])
+    with subprocess.Popen(
+        [sys.executable, "-c", script], stdout=subprocess.PIPE, env={**os.environ, "PYTHONPATH": path}
+    ) as parent:
+        pid = int(parent.stdout.readline())
+        parent.kill()
+    assert gone(pid)
