@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from rag.embedding import Embedder
 from rag.errors import DocumentError
+from rag.heap import trim
 from rag.ingest.books import Books
 from rag.ingest.changes import Changes, File
 from rag.ingest.chunking import split
@@ -175,6 +176,7 @@ class Intake:
             self._tally.chunks += len(cut.chunks)
             self._count(cut.files)
         self._report_progress()
+        trim()
 
     def _finished(self, files: Sequence[File]) -> None:
         self._count(files)
