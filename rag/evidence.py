@@ -18,9 +18,11 @@ CANDIDATES = 18
 """Sentences that the cross-encoder reads at most; long passages are thinned by shared words first."""
 PASSAGE_WEIGHT = 0.75
 """Share of its passage's logit in a sentence's score."""
-_BULLET = re.compile(r"(?:[-*+•‣▪●–]|\d{1,2}[.)])\s+")
+SHORTEST = 10
+"""Characters below which a line (a page number, a lone heading) is nothing to quote."""
 WORDS = 55
 """A second sentence is quoted when both together stay within this many words."""
+_BULLET = re.compile(r"(?:[-*+•‣▪●–]|\d{1,2}[.)])\s+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +76,8 @@ def _sentences(hit: Hit) -> list[Sentence]:
     for start, end in sentence_spans(text):
         if bullet := _BULLET.match(text, start, end):
             start = bullet.end()
-        found.append(Sentence(hit, text[start:end], start, end, 0.0))
+        if end - start >= SHORTEST:
+            found.append(Sentence(hit, text[start:end], start, end, 0.0))
     return found
 
 

@@ -210,7 +210,7 @@ def test_the_manifest_is_readable_and_complete(collection):
     assert manifest["counts"] == {"documents": 2, "chunks": 3, "vectors": 3}
     assert manifest["embedder"]["name"] == "hashes" and manifest["embedder"]["dimension"] == 16
     assert manifest["chunking"] == CHUNKING.model_dump()
-    assert manifest["lexical"] == {"stemmer": "english", "stop_words": True}
+    assert manifest["lexical"] == {"stemmer": "english", "stop_words": False}
     assert manifest["schema"] == 1 and manifest["created"] and manifest["footnote"]
     for name, entry in manifest["files"].items():
         assert (collection.folder / "gen-000001" / name).stat().st_size == entry["size"]
@@ -266,7 +266,7 @@ def test_another_embedder_or_other_settings_are_refused_with_the_rebuild_command
             generation.check_embedder(*other)
     for options in (
         {"chunking": ChunkSettings(tokens=99)},
-        {"chunking": CHUNKING, "lexical": LexicalSettings(stop_words=False)},
+        {"chunking": CHUNKING, "lexical": LexicalSettings(stop_words=True)},
     ):
         with pytest.raises(IndexMismatch, match="other settings"):
             collection.writer(IDENTITY, **options)

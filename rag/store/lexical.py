@@ -45,7 +45,7 @@ class LexicalSettings:
     """How words are compared; fixed when an index is created."""
 
     stemmer: Literal["english", "none"] = "english"
-    stop_words: bool = True
+    stop_words: bool = False
 
 
 def analyse(text: str) -> str:
