@@ -13,7 +13,6 @@ import json
 import os
 import re
 import shutil
-import signal
 import subprocess
 import sys
 import tempfile
@@ -22,17 +21,18 @@ from pathlib import Path
 
 from bootstrap.failures import SetupFailed, explain
 from bootstrap.lock import alone
+from bootstrap.processes import run
 from bootstrap.progress import Steps, activity
 
 BASE = ("constraints.txt", "base.txt", "bundled.txt")
 PROFILES = {"base": BASE, "dev": (*BASE, "dev.txt", "bundled-dev.txt")}
 THIS_PYTHON = str(sys.implementation.cache_tag)  # "cpython-311": what compiled packages are bound to
-INSTALLED_BYTES = {"base": 2_400_000_000, "dev": 2_700_000_000}
-DOWNLOAD_BYTES = 1_000_000_000  # the largest step's wheels, all at once in pip's temporary folder
-POLL_S = 0.2
-PATIENCE_S = 10
-# Settings that make pip install elsewhere than into the environment it is started from.
-ELSEWHERE = ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_REQUIRE_VIRTUALENV")
+ASK_PYTHON = (
+    "import sys, importlib.metadata as m; assert m.distribution('pip').read_text('RECORD'); "
+    "print(sys.implementation.cache_tag)"
+)
+INSTALLED_BYTES = {"base": 2_200_000_000, "dev": 2_500_000_000}
+DOWNLOAD_BYTES = 800_000_000  # the largest step's wheels, all at once in pip's temporary folder
 
 
 @dataclass(frozen=True)
@@ -119,8 +119,8 @@ def fingerprint(root: Path, profile: str) -> str:
 
 def _set_up(venv: Venv, profile: str, steps: Steps, lock: int) -> None:
     _check_space(venv, profile)
-    steps.say(f"Setting up Footnote in {venv.folder}: once, a few minutes and about 3 GB.")
-    _make_folder(venv, steps)
+    steps.say(f"Setting up Footnote in {venv.folder}: once, some minutes and about 3 GB.")
+    _make_folder(venv, steps, lock)
     drop_unfinished(venv.packages)
     venv.log.write_bytes(b"")
     lists = venv.root / "requirements"
@@ -174,7 +174,7 @@ def _size(folder: Path) -> int:
     return total
 
 
-def _make_folder(venv: Venv, steps: Steps) -> None:
+def _make_folder(venv: Venv, steps: Steps, lock: int) -> None:
     """Make .venv, or keep one that works and was made by this version of Python. Raises SetupFailed."""
     with steps.step("the environment, with Python {}.{}.{}".format(*sys.version_info)):
         found = _python_of(venv)
@@ -186,18 +186,18 @@ def _make_folder(venv: Venv, steps: Steps) -> None:
             steps.say("  .venv is unfinished or broken; it is made anew")
         base = getattr(sys, "_base_executable", sys.executable)  # inside .venv: the one it came from
         command = [base, "-m", "venv", "--clear", str(venv.folder)]
-        made = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, errors="replace"
-        )
-        if made.returncode:
-            raise SetupFailed(explain(made.stdout + made.stderr, made.returncode, venv.root))
+        with tempfile.TemporaryFile("w+", encoding="utf-8", errors="replace") as output:
+            status = run(command, output, lock, steps.tick)
+            output.seek(0)
+            if status:
+                raise SetupFailed(explain(output.read(), status, venv.root))
 
 
 def _python_of(venv: Venv) -> str:
-    """Which Python .venv holds; empty when it does not start or has no working pip."""
+    """Which Python .venv holds; empty when it does not start or its pip is not whole."""
     try:
         answer = subprocess.run(
-            [venv.python, "-c", "import sys, pip._internal.cli.main; print(sys.implementation.cache_tag)"],
+            [venv.python, "-c", ASK_PYTHON],
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -223,53 +223,16 @@ def _pip(venv: Venv, arguments: list[str], steps: Steps, lock: int) -> None:
         *(str(venv.python), "-m", "pip", "install", "--no-input", "--disable-pip-version-check"),
         # Every pin has wheels; compiling one by surprise takes minutes and mostly fails.
         *("--progress-bar", "off", "--only-binary", ":all:"),
+        # Python compiles a module when it is first imported; all 28,000 now would double the time.
+        "--no-compile",
         *arguments,
     ]
     with venv.log.open("ab") as log:
         began = log.tell()
-        # Through the lock's descriptor pip holds the lock too, in case that this process is killed.
-        inherit = {} if os.name == "nt" else {"pass_fds": (lock,)}
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            env=_pip_environ(),
-            **inherit,  # type: ignore[call-overload]
-        )
-        try:
-            status = _watch(process, venv.log, began, steps)
-        except BaseException:
-            _stop(process)
-            raise
+        status = run(command, log, lock, lambda: steps.tick(activity(_since(venv.log, began))))
     if status:
         raise SetupFailed(f"{explain(_since(venv.log, began), status, venv.root)}\n  All of it: {venv.log}")
 
 
-def _watch(process: subprocess.Popen[bytes], log: Path, began: int, steps: Steps) -> int:
-    while True:
-        try:
-            return process.wait(POLL_S)
-        except subprocess.TimeoutExpired:
-            steps.tick(activity(_since(log, began)))
-
-
 def _since(log: Path, began: int) -> str:
     return log.read_bytes()[began:].decode("utf-8", "replace")
-
-
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    """End pip the way Ctrl-C does, so that it removes its temporary files; by force if it does not."""
-    with contextlib.suppress(OSError):
-        process.terminate() if os.name == "nt" else process.send_signal(signal.SIGINT)
-    try:
-        process.wait(PATIENCE_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
-
-
-def _pip_environ() -> dict[str, str]:
-    kept = {name: value for name, value in os.environ.items() if name not in ELSEWHERE}
-    # PIP_USER=0 also overrules a configuration file that says user = true, which fails in an environment.
-    return {**kept, "PIP_USER": "0", "PYTHONUTF8": "1"}

@@ -14,6 +14,10 @@ NOISE = re.compile(
     r"^(WARNING: (Location|Skipping|Ignoring|Retrying|There was an error)|\[notice\]|DEPRECATION)"
 )
 
+NOT_OFFERED = (
+    f"the package index has no {{name}} for Python {PYTHON} on {platform.system()} {platform.machine()}",
+    "Check the network, that this is a 64-bit Python, and pip's own settings: python -m pip config list",
+)
 CAUSES: tuple[tuple[str, str, str], ...] = (
     (
         r"No space left on device|Disk quota exceeded|not enough space on the disk|Errno 28\]|WinError 112",
@@ -62,16 +66,9 @@ CAUSES: tuple[tuple[str, str, str], ...] = (
         "a downloaded package is damaged",
         "Empty pip's cache (python -m pip cache purge) and run the same command again",
     ),
-    (
-        r"No matching distribution found for (?P<name>\S+)",
-        f"the package index has no {{name}} for Python {PYTHON} on {platform.system()} {platform.machine()}",
-        "Use a 64-bit Python 3.11 to 3.13, and check that a mirror set in pip's settings is complete",
-    ),
-    (
-        r"ResolutionImpossible",
-        "the pinned versions contradict a constraint of your own",
-        "Look for PIP_CONSTRAINT or a constraint in: python -m pip config list",
-    ),
+    (r"No matching distribution found for (?P<name>\S+)", *NOT_OFFERED),
+    # How pip says it when the version comes from the constraints file.
+    (r"The user requested \(constraint\) (?P<name>\S+)", *NOT_OFFERED),
 )
 
 
@@ -106,8 +103,8 @@ def free_space(folder: Path) -> str:
 
 
 def _telling_line(output: str, pattern: str = r"^ERROR|[Ee]rror") -> str:
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    calm = [line for line in lines if not NOISE.match(line)]
-    errors = [line for line in calm if line.startswith("ERROR")]
-    telling = [line for line in errors or calm if re.search(pattern, line)] or errors or calm or lines or [""]
-    return telling[-1][:300]
+    lines = [line.strip() for line in output.splitlines() if line.strip() and not NOISE.match(line)]
+    errors = [line for line in lines if line.startswith("ERROR")]
+    matching = [line for line in lines if re.search(pattern, line)]
+    best = [line for line in errors if line in matching] or matching or errors or lines or [""]
+    return best[-1][:300]

@@ -41,7 +41,9 @@ class Steps:
         self._number += 1
         self._head = f"step {self._number} of {self._total}: {title}"
         self._began = time.monotonic()
-        if not self._living:
+        if self._living:
+            self.tick()
+        else:
             self.say(self._head)
         yield
         done = f"done in {time.monotonic() - self._began:.0f} s"
