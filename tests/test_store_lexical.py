@@ -19,11 +19,12 @@ PASSAGES = {
     57: "हिन्दी विद्यालय",
     60: "snake_case max_tokens C++ user@example.com",
 }
+STOPPED = LexicalSettings(stop_words=True)
 PLAIN = LexicalSettings(stemmer="none", stop_words=False)
 
 
 def built(path, passages=None, settings=None):
-    index = LexicalIndex.create(path, settings or LexicalSettings())
+    index = LexicalIndex.create(path, settings or STOPPED)
     for id, text in (PASSAGES if passages is None else passages).items():
         index.add(id, text)
     index.commit()
@@ -34,7 +35,7 @@ def built(path, passages=None, settings=None):
 def index(tmp_path_factory):
     path = tmp_path_factory.mktemp("lexical") / "index"
     built(path).close()
-    return LexicalIndex.open(path, LexicalSettings())
+    return LexicalIndex.open(path, STOPPED)
 
 
 def found(index, question, k=10, allowed=None):
@@ -128,14 +129,14 @@ def test_removals_reach_the_postings_and_survive_reopening(tmp_path):
     index.add(70, "Another cat")
     index.commit()
     index.close()
-    index = LexicalIndex.open(tmp_path / "i", LexicalSettings())
+    index = LexicalIndex.open(tmp_path / "i", STOPPED)
     assert found(index, "cat 東京") == [70]
     assert sorted(index.ids().tolist()) == sorted({*PASSAGES, 70} - {3, 55})
     assert len(index) == len(PASSAGES) - 1
 
 
 def test_a_passage_removed_before_its_commit_never_appears(tmp_path):
-    index = LexicalIndex.create(tmp_path / "i", LexicalSettings())
+    index = LexicalIndex.create(tmp_path / "i", STOPPED)
     index.add(1, "cat")
     index.remove([1])
     index.add(1, "dog")
@@ -145,7 +146,7 @@ def test_a_passage_removed_before_its_commit_never_appears(tmp_path):
 
 def test_an_empty_index(tmp_path):
     built(tmp_path / "i", {}).close()
-    index = LexicalIndex.open(tmp_path / "i", LexicalSettings())
+    index = LexicalIndex.open(tmp_path / "i", STOPPED)
     assert index.search("cat", 10) == [] and index.ids().tolist() == [] and len(index) == 0
 
 
@@ -160,12 +161,12 @@ def digests(path):
 def test_updates_and_merges_leave_a_linked_index_as_it_was(tmp_path):
     built(tmp_path / "0").close()
     before = digests(tmp_path / "0")
-    reader = LexicalIndex.open(tmp_path / "0", LexicalSettings())
+    reader = LexicalIndex.open(tmp_path / "0", STOPPED)
     merged = False
     for n in range(12):  # enough small segments to be merged
-        source = LexicalIndex.open(tmp_path / str(n), LexicalSettings())
+        source = LexicalIndex.open(tmp_path / str(n), STOPPED)
         source.link_to(tmp_path / str(n + 1))
-        index = LexicalIndex.open(tmp_path / str(n + 1), LexicalSettings())
+        index = LexicalIndex.open(tmp_path / str(n + 1), STOPPED)
         index.add(1000 + n, f"cat number{n}")
         index.remove([list(PASSAGES)[n]] if n < 3 else [])
         index.commit()
@@ -195,4 +196,4 @@ def test_a_broken_index_is_a_named_error(tmp_path):
     (tmp_path / "i" / "meta.json").write_text("{}")
     for name in ("i", "nothing here"):
         with pytest.raises(IndexDamaged, match=name):
-            LexicalIndex.open(tmp_path / name, LexicalSettings())
+            LexicalIndex.open(tmp_path / name, STOPPED)
