@@ -162,7 +162,7 @@ def test_a_library_that_lets_no_thread_run_does_not_outlive_the_parent(tmp_path)
         "from rag.loader.worker import _end_with_parent_even_while_loading\n"
         "_end_with_parent_even_while_loading()\n"
         "Parent().send({})\n"
-        "ctypes.PyDLL(None).sleep(60)\n"  # unlike CDLL it keeps Python's lock, as llama.cpp does while loading
+        "ctypes.PyDLL(None).sleep(60)\n"  # keeps Python's lock, as llama.cpp does while loading
     )
     script = (
         "from rag.child import Child; import time\n"
