@@ -24,9 +24,11 @@ class Embedder(Protocol):
     """Turns passages and questions into vectors of one space.
 
     All vectors are float32 and of unit length, so that their inner product is the cosine.
-    `max_tokens` is the longest passage that is read whole, without special tokens.
+    `max_tokens` is the longest passage that is read whole, without special tokens; `source` is what to
+    write as `embedding.model` to load the same one again.
     """
 
+    source: str
     name: str
     revision: str
     dimension: int
@@ -52,6 +54,7 @@ def load_embedder(settings: EmbeddingSettings) -> Embedder:
 class BundledEmbedder:
     """BAAI/bge-small-en-v1.5 in int8: the first token's last hidden state, normalised."""
 
+    source = "bundled"
     name = "BAAI/bge-small-en-v1.5"
     dimension = 384
     max_tokens = 510
@@ -102,9 +105,11 @@ class SentenceTransformersEmbedder:
                 f"the embedder {name} cannot be loaded: {str(error).splitlines()[0]}",
                 "Name a model folder or a hub id that is on this machine, or use 'bundled'.",
             ) from error
-        self.name = Path(name).resolve().name if Path(name).is_dir() else name
+        is_folder = Path(name).is_dir()
+        self.source = str(Path(name).resolve()) if is_folder else name
+        self.name = Path(name).resolve().name if is_folder else name
         self.revision = _revision(self._model)
-        self.dimension = int(self._model.get_sentence_embedding_dimension())
+        self.dimension = int(self._model.get_embedding_dimension() or 0)
         limit = self._model.max_seq_length or 512
         self.max_tokens = int(limit) - 2
 

@@ -114,7 +114,8 @@ def open_engine(
         model = stack.enter_context(start(choose(settings.model))) if with_model else None
         generation = stack.enter_context(Collection(index_root(), collection).open())
         reranker = load_reranker(settings.retrieval)
-        retriever = Retriever(generation, load_embedder(settings.embedding), reranker, settings.retrieval)
+        embedder = load_embedder(generation.embedding(settings.embedding))
+        retriever = Retriever(generation, embedder, reranker, settings.retrieval)
         yield Engine(retriever, EvidenceFinder(reranker), model, settings.answer)
 
 

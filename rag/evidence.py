@@ -65,8 +65,10 @@ class EvidenceFinder:
         assert self.reranker is not None
         known = {hit.chunk.id: hit.how["rerank"].score for hit in hits if "rerank" in hit.how}
         unread = [hit.chunk for hit in hits[:PASSAGES] if hit.chunk.id not in known]
-        logits = self.reranker.score(question, [chunk.searchable for chunk in unread]) if unread else []
-        return known | {chunk.id: float(logit) for chunk, logit in zip(unread, logits)}
+        if unread:
+            logits = self.reranker.score(question, [chunk.searchable for chunk in unread])
+            known |= {chunk.id: float(logit) for chunk, logit in zip(unread, logits)}
+        return known
 
 
 def _sentences(hit: Hit) -> list[Sentence]:

@@ -21,7 +21,7 @@ class OnnxModel:
     max_tokens = 512
 
     def __init__(self, model: bundled.BundledModel, threads: int = 0) -> None:
-        import onnxruntime
+        import onnxruntime  # type: ignore[import-untyped]
         from tokenizers import Tokenizer
 
         file = bundled.path(model)

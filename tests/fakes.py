@@ -18,6 +18,7 @@ from rag.types import Chunk, Hit, Message, ModelInfo
 class HashingEmbedder:
     """Counts content words into hashed dimensions: texts that share words are near each other."""
 
+    source = "fake"
     name = "fake/hashing"
     revision = "1"
     max_tokens = 100

@@ -28,7 +28,10 @@ _CURRENT_LINE = re.compile(r"(gen-(\d{6,}))[ ]([0-9a-f]{64})")
 
 @dataclass(frozen=True, slots=True)
 class EmbedderIdentity:
-    """Which model made the vectors. Name, revision and dimension decide whether two spaces are one."""
+    """Which model made the vectors. Name, revision and dimension decide whether two spaces are one.
+
+    `source` is what to write as `embedding.model` to load it again.
+    """
 
     name: str
     revision: str
@@ -36,6 +39,7 @@ class EmbedderIdentity:
     max_tokens: int = 0
     query_prefix: str = ""
     passage_prefix: str = ""
+    source: str = ""
 
     @classmethod
     def of(cls, embedder: Any) -> EmbedderIdentity:
@@ -47,6 +51,7 @@ class EmbedderIdentity:
             embedder.max_tokens,
             getattr(embedder, "query_prefix", ""),
             getattr(embedder, "passage_prefix", ""),
+            getattr(embedder, "source", ""),
         )
 
     @property
