@@ -21,7 +21,7 @@ from rag.loader.gguf import control_tokens, read_metadata
 from rag.types import Message, ModelInfo
 
 BATCH_TOKENS = 256
-"""Prompt tokens read at a time: no slower than 2,048, and a cancelled prompt ends after at most so many."""
+"""Prompt tokens read at a time; a cancelled prompt ends after at most so many."""
 
 _END = object()
 
