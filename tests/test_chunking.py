@@ -152,6 +152,12 @@ def test_a_chunk_keeps_its_section_s_page_and_heading() -> None:
     assert chunks[0].searchable == "Handbook > A > B\nOne."
 
 
+def test_a_long_title_is_shortened_alike_for_all_chunks() -> None:
+    sections = (Section("word " * 300, heading=("long " * 60,)), Section("One."))
+    chunks = split(document(*sections, title="title " * 60), words, 126, ChunkSettings())
+    assert {chunk.title for chunk in chunks} == {("title " * 60)[:100]}
+
+
 def test_long_headings_leave_room_for_the_passage() -> None:
     heading = tuple(f"{n} " + "very long heading " * 30 for n in range(9))
     chunks = split(document(Section("word " * 300, heading=heading)), words, 126, ChunkSettings())

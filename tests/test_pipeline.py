@@ -433,6 +433,16 @@ def test_progress_rises_to_the_end(desk: Desk) -> None:
     assert [now.stage for now in told][-1] == "publishing"
 
 
+def test_what_is_read_back_is_what_was_embedded(desk: Desk) -> None:
+    desk.write("long name " * 20 + ".txt", "A file with a long name.")
+    desk.write("page.html", f"<title>{'endless ' * 80}</title><h1>{'deep ' * 80}</h1><p>Below it all.</p>")
+    desk.run()
+    with desk.collection.open() as live:
+        read = [chunk.searchable for chunk in live.chunks(live.chunk_ids()).values()]
+    assert sorted(read) == sorted(desk.embedder.seen)
+    desk.sound()
+
+
 def test_coverage_counts_characters_that_reached_a_chunk() -> None:
     def chunk(start: int, end: int) -> Chunk:
         return Chunk("", "", "", start, end, "", "")

@@ -29,7 +29,7 @@ _CHARACTERS_PER_TOKEN = 12
 """Above this many characters a token, size is counted in characters: BERT reads any word over 100
 letters as one unknown token."""
 CONTEXT_CHARACTERS = (100, 50, 25, 12, 0)
-"""Longest title and headings of a context line, tried until it leaves most room to the passage."""
+"""Longest title and headings of a context line, tried until most room is left to the passage."""
 CONTEXT_SHARE = 1 / 3
 HEADING_LEVELS = 4
 
@@ -44,7 +44,8 @@ def split(
 
     A chunk never crosses a section (page, heading), aims at `settings.tokens` and starts up to
     `settings.overlap` tokens early, at a sentence's beginning. `text[start:end]` of the document's
-    text is the chunk. `max_tokens` is the embedder's limit without special tokens.
+    text is the chunk. `max_tokens` is the embedder's limit without special tokens. All chunks carry
+    the same title, the document's, which may be shortened.
     """
 
     def size(text: str) -> int:
@@ -52,8 +53,10 @@ def split(
 
     chunks: list[Chunk] = []
     offset = 0
+    context = int(max_tokens * CONTEXT_SHARE)
+    title = _shortened(document.title, context // 2, size)
     for section in document.sections:
-        frame = _frame(document, section, int(max_tokens * CONTEXT_SHARE), size)
+        frame = _frame(document, title, section, context, size)
         room = max_tokens - size(frame.context + "\n")
         spans = _spans(section.text, room, settings, size)
         chunks.extend(_cut(frame, section.text, section.line, offset, spans))
@@ -112,7 +115,11 @@ def _halves(text: str, start: int, end: int, room: int, size: Size) -> Iterator[
     yield from _halves(text, middle, end, room, size)
 
 
-def _frame(document: Document, section: Section, room: int, size: Size) -> Chunk:
+def _shortened(text: str, room: int, size: Size) -> str:
+    return next(text[:longest] for longest in CONTEXT_CHARACTERS if size(text[:longest]) <= room)
+
+
+def _frame(document: Document, title: str, section: Section, room: int, size: Size) -> Chunk:
     """An empty chunk that carries what all chunks of the section share."""
     for longest in CONTEXT_CHARACTERS:
         frame = Chunk(
@@ -122,7 +129,7 @@ def _frame(document: Document, section: Section, room: int, size: Size) -> Chunk
             start=0,
             end=0,
             path=document.path,
-            title=document.title[:longest],
+            title=title,
             page=section.page,
             heading=tuple(part[:longest] for part in section.heading[-HEADING_LEVELS:]),
             unit=document.unit,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
 from rag.embedding import Embedder
@@ -151,7 +151,8 @@ class Intake:
             self._tally.remarks.setdefault(outcome.path, "holds no text")
             self._finished(files)
             return
-        self._pending.append(_Cut(outcome, files, tuple(chunks)))
+        shortened = replace(outcome, title=chunks[0].title)  # the store keeps one title for both
+        self._pending.append(_Cut(shortened, files, tuple(chunks)))
         if sum(len(cut.chunks) for cut in self._pending) >= PENDING_CHUNKS:
             self._embed_pending()
 
@@ -169,6 +170,7 @@ class Intake:
             batch = unknown[start : start + EMBEDDED_TOGETHER]
             vectors.update(zip(batch, self._embedder.embed_passages([texts[each] for each in batch])))
             self._tally.embedded += len(batch)
+            trim()
             self._report_progress(pending, len(vectors), len(vectors) / len(texts))
         for cut in pending:
             own = np.stack([vectors[text_hash(chunk)] for chunk in cut.chunks])
@@ -176,7 +178,6 @@ class Intake:
             self._tally.chunks += len(cut.chunks)
             self._count(cut.files)
         self._report_progress()
-        trim()
 
     def _finished(self, files: Sequence[File]) -> None:
         self._count(files)
