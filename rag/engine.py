@@ -77,13 +77,15 @@ class Engine:
         yield from quoted
         if self.model is None:
             return
-        prompt = build_prompt(question, hits, self.settings.context_tokens, self.model.count_tokens)
+        leading = {piece.number for piece in quoted if isinstance(piece, Citation)}
+        # A weak model may only add to what was quoted, so it reads those passages alone: fewer tokens.
+        read = [hit for number, hit in enumerate(hits, start=1) if number in leading] or hits
+        prompt = build_prompt(question, read, self.settings.context_tokens, self.model.count_tokens)
         sampling = Sampling(self.settings.answer_tokens, self.settings.temperature)
         words = clock.count(self.model.stream(prompt.messages, sampling, cancel))
-        if quoted:
-            cited = {piece.number for piece in quoted if isinstance(piece, Citation)}
+        if leading:
             said = question + "".join(piece for piece in quoted if isinstance(piece, str))
-            yield from supported_only(words, prompt.used_hits, cited, said)
+            yield from supported_only(words, hits, leading, said)
         else:
             yield from footnoted(words, prompt.used_hits)
 
