@@ -80,7 +80,9 @@ class Engine:
         leading = {piece.number for piece in quoted if isinstance(piece, Citation)}
         # A weak model may only add to what was quoted, so it reads those passages alone: fewer tokens.
         read = [hit for number, hit in enumerate(hits, start=1) if number in leading] or hits
-        prompt = build_prompt(question, read, self.settings.context_tokens, self.model.count_tokens)
+        room = self.model.info.context_tokens - self.settings.answer_tokens
+        budget = min(self.settings.context_tokens, room)
+        prompt = build_prompt(question, read, budget, self.model.count_tokens)
         sampling = Sampling(self.settings.answer_tokens, self.settings.temperature)
         words = clock.count(self.model.stream(prompt.messages, sampling, cancel))
         if leading:
@@ -113,7 +115,8 @@ def open_engine(
     model cannot be had.
     """
     with ExitStack() as stack:
-        model = stack.enter_context(start(choose(settings.model))) if with_model else None
+        window = settings.answer.context_tokens + settings.answer.answer_tokens
+        model = stack.enter_context(start(choose(settings.model, window))) if with_model else None
         generation = stack.enter_context(Collection(index_root(), collection).open())
         reranker = load_reranker(settings.retrieval)
         embedder = load_embedder(generation.embedding(settings.embedding))
