@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import IO, Any
 
 POLL_S = 0.2
+OWN_END_S = 2
 PATIENCE_S = 10
 # Settings that make pip install elsewhere than into the environment it is started from.
 ELSEWHERE = ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_REQUIRE_VIRTUALENV")
@@ -40,13 +41,21 @@ def run(command: list[str], output: IO[Any], lock: int, tick: Callable[[], None]
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
     """End pip the way Ctrl-C does, so that it removes its temporary files; by force if it does not."""
-    with contextlib.suppress(OSError):
-        process.terminate() if os.name == "nt" else process.send_signal(signal.SIGINT)
+    # At a terminal Ctrl-C has reached pip as well, and a second one would break off its cleaning up.
+    if not _ended(process, OWN_END_S):
+        with contextlib.suppress(OSError):
+            process.terminate() if os.name == "nt" else process.send_signal(signal.SIGINT)
+        if not _ended(process, PATIENCE_S):
+            process.kill()
+            process.wait()
+
+
+def _ended(process: subprocess.Popen[bytes], timeout_s: float) -> bool:
     try:
-        process.wait(PATIENCE_S)
+        process.wait(timeout_s)
     except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+        return False
+    return True
 
 
 def _environ() -> dict[str, str]:
