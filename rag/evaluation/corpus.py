@@ -20,8 +20,19 @@ from rag.store.chunks import text_hash
 from rag.store.generation import Collection, Generation, Writer
 from rag.types import Chunk, Document
 
-INDEXING_CODE = ("ingest", "store", "embedding.py", "onnx.py", "sentences.py", "types.py")
+INDEXING_CODE = (
+    "embedding.py",
+    "onnx.py",
+    "sentences.py",
+    "types.py",
+    "ingest/chunking.py",
+    "store/chunks.py",
+    "store/lexical.py",
+    "store/vectors.py",
+)
 """What decides how a text is indexed: when one of these changes, a cached index is no longer of use."""
+READING_CODE = "ingest"
+"""The same for real files, which have to be read first."""
 
 
 def open_corpus(dataset: Dataset, embedder: Embedder, settings: Settings) -> Generation:
@@ -45,22 +56,22 @@ def cache_name(dataset: Dataset, embedder: Embedder, settings: Settings) -> str:
         embedder.name,
         embedder.revision,
         settings.chunk.model_dump_json(),
-        _code_fingerprint(),
+        _code_fingerprint((*INDEXING_CODE, READING_CODE) if dataset.folder else INDEXING_CODE),
     )
     key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
     return f"{re.sub(r'[^a-z0-9]+', '-', dataset.name.lower()).strip('-')[:40] or 'dataset'}-{key}"
 
 
-def _code_fingerprint() -> str:
+def _code_fingerprint(names: Sequence[str]) -> str:
     digest = hashlib.sha256()
-    for path in _sources():
+    for path in _sources(names):
         digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()
 
 
-def _sources() -> Iterator[Path]:
+def _sources(names: Sequence[str]) -> Iterator[Path]:
     package = Path(rag.__file__).parent
-    for name in INDEXING_CODE:
+    for name in names:
         path = package / name
         yield from sorted(path.rglob("*.py")) if path.is_dir() else [path]
 
