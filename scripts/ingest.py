@@ -175,6 +175,8 @@ def _summarize(report: IngestReport, dry_run: bool) -> None:
             f"{report.chunks} passages in {report.seconds:.1f} s{pace}; {report.embedded} were embedded. "
             f"Index '{report.collection}', generation {report.generation}."
         )
+    elif report.generation is None and not dry_run:
+        print(f"No file was complete; there is no index '{report.collection}' yet.")
     elif not dry_run:
         print(f"Index '{report.collection}' is as it was.")
     _list("Not read:", report.failures, report.collection)

@@ -157,7 +157,7 @@ class Intake:
             self._embed_pending()
 
     def _embed_pending(self) -> None:
-        """Store the waiting documents, unless Ctrl-C comes between."""
+        """Store the waiting documents; of them, when Ctrl-C comes between, those that are complete."""
         import numpy as np
 
         pending, self._pending = self._pending, []
@@ -166,14 +166,17 @@ class Intake:
         unknown = sorted((each for each in texts if each not in vectors), key=lambda each: len(texts[each]))
         for start in range(0, len(unknown), EMBEDDED_TOGETHER):
             if self._stop.asked:
-                return
+                break
             batch = unknown[start : start + EMBEDDED_TOGETHER]
             vectors.update(zip(batch, self._embedder.embed_passages([texts[each] for each in batch])))
             self._tally.embedded += len(batch)
             trim()
             self._report_progress(pending, len(vectors), len(vectors) / len(texts))
         for cut in pending:
-            own = np.stack([vectors[text_hash(chunk)] for chunk in cut.chunks])
+            hashes = [text_hash(chunk) for chunk in cut.chunks]
+            if not all(each in vectors for each in hashes):
+                continue
+            own = np.stack([vectors[each] for each in hashes])
             self._books.store(cut.document, cut.files, cut.chunks, own)
             self._tally.chunks += len(cut.chunks)
             self._count(cut.files)
