@@ -102,7 +102,7 @@ def _quotes(evidence: Evidence, hits: tuple[Hit, ...]) -> Iterator[str | Citatio
     for n, sentence in enumerate(evidence.sentences):
         citation = quote(sentence, hits)
         yield citation
-        yield f"{' ' if n else ''}“{' '.join(sentence.text.split())}” [{citation.number}]"
+        yield f'{" " if n else ""}"{" ".join(sentence.text.split())}" [{citation.number}]'
 
 
 @contextmanager

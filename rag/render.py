@@ -75,7 +75,7 @@ def _near(path: str) -> str:
 
 
 def _quoted(citation: Citation) -> str:
-    return f"“{clean_line(' '.join(citation.quote.split()))}”"
+    return f'"{clean_line(" ".join(citation.quote.split()))}"'
 
 
 def _fit(text: str, width: int) -> str:

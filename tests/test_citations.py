@@ -53,7 +53,7 @@ def test_what_nothing_supports_is_marked():
 
 
 def test_a_weak_models_words_are_kept_only_where_supported_and_new():
-    said = "“Cats sleep sixteen hours a day.” [1]"
+    said = '"Cats sleep sixteen hours a day." [1]'
     stream = ["Cats sleep sixteen hours a day. ", "Horses can fly. ", "Members pay it in March. And"]
     text, citations = split(supported_only(stream, [CATS, PAID], {1, 2}, said))
     assert text == " Members pay it in March. [2]"

@@ -39,7 +39,7 @@ def drain(engine, question=QUESTION, cancel=None):
 
 def test_without_a_model_the_evidence_is_quoted_with_its_place(make_engine):
     answer = drain(make_engine(None))
-    assert answer.text.startswith("“Cats sleep sixteen hours a day.” [1]")
+    assert answer.text.startswith('"Cats sleep sixteen hours a day." [1]')
     citation = answer.citations[0]
     assert citation.hit.chunk.path == "0.txt" and citation.verified
     assert citation.hit.chunk.text[citation.start : citation.end] == citation.quote
@@ -49,7 +49,7 @@ def test_without_a_model_the_evidence_is_quoted_with_its_place(make_engine):
 def test_a_small_models_own_claims_do_not_get_through(make_engine):
     model = EchoModel(parameters=135_000_000)
     answer = drain(make_engine(model))
-    assert answer.text.startswith("“Cats sleep sixteen hours a day.” [1]")
+    assert answer.text.startswith('"Cats sleep sixteen hours a day." [1]')
     assert "cheese" not in answer.text
     assert answer.timings.prompt_tokens > 0 and answer.timings.answer_tokens > 0
 

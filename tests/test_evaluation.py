@@ -168,7 +168,7 @@ def cite(quote: str, verified: bool = True, exact: str | None = None) -> Citatio
 
 
 def test_a_right_answer_with_its_quote() -> None:
-    shown = answer("“It is Bern.” [1]", cite("It is Bern.", exact="Bern"))
+    shown = answer('"It is Bern." [1]', cite("It is Bern.", exact="Bern"))
     figures = judge_answer(Question("1", "?", answers=("Bern",)), shown)
     assert figures == {
         "false_refusal": 0.0,

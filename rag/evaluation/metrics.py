@@ -79,12 +79,8 @@ def _triples(text: str) -> set[tuple[str, ...]]:
 
 
 def shown_text(answer: Answer) -> str:
-    """The answer's words without footnote marks: neither `[n]` nor the quotation marks before it."""
-    text = answer.text
-    for citation in answer.citations:
-        quote = " ".join(citation.quote.split())
-        text = text.replace(f"“{quote}” [{citation.number}]", quote)
-    return _MARKER.sub("", text).strip()
+    """The answer's words without the footnote marks `[n]`."""
+    return _MARKER.sub("", answer.text).strip()
 
 
 def hit_at(gains: Sequence[float], k: int) -> float:
