@@ -82,6 +82,7 @@ def _show_answer(engine: Engine, question: str, explain: bool) -> None:
     from rag.types import Done, Sources, Token
 
     out = sys.stdout
+    lines = render.Wrapper(render.width() if console.is_terminal(out) else None)
     for event in engine.ask(question):
         match event:
             case Sources(hits):
@@ -90,9 +91,9 @@ def _show_answer(engine: Engine, question: str, explain: bool) -> None:
                     out.write(render.stages(hits, out))
                 out.write("\n")
             case Token(text):
-                out.write(console.clean(text))
+                out.write(lines.feed(console.clean(text)))
             case Done(answer):
-                out.write("\n\n" + render.footnotes(answer, out))
+                out.write(lines.flush() + "\n\n" + render.footnotes(answer, out))
         out.flush()
 
 

@@ -22,6 +22,8 @@ from rag.types import Answer, Citation, Done, Event, Hit, Sources, Timings, Toke
 NOT_IN_DOCUMENTS = "Not in your documents."
 TRUSTED_PARAMETERS = 1_000_000_000
 """Models below this size support the quoted evidence with their words; they do not replace it."""
+SUPPORTING_TOKENS = 64
+"""Enough for the sentence or two that such a model may add; more would only keep the user waiting."""
 
 
 class Engine:
@@ -83,7 +85,10 @@ class Engine:
         room = self.model.info.context_tokens - self.settings.answer_tokens
         budget = min(self.settings.context_tokens, room)
         prompt = build_prompt(question, read, budget, self.model.count_tokens)
-        sampling = Sampling(self.settings.answer_tokens, self.settings.temperature)
+        longest = self.settings.answer_tokens
+        if leading:
+            longest = min(longest, SUPPORTING_TOKENS)
+        sampling = Sampling(longest, self.settings.temperature)
         words = clock.count(self.model.stream(prompt.messages, sampling, cancel))
         if leading:
             said = question + "".join(piece for piece in quoted if isinstance(piece, str))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,39 @@ from rag.types import Answer, Citation, Hit
 INDENT = "    "
 
 
+class Wrapper:
+    """Breaks streamed text between words; a word is held back until it is whole.
+
+    `width` is in characters; None leaves the text as it is.
+    """
+
+    def __init__(self, width: int | None) -> None:
+        self._width = width
+        self._column = 0
+        self._word = ""
+
+    def feed(self, text: str) -> str:
+        """What can be shown now that `text` has come."""
+        if self._width is None:
+            return text
+        *ready, self._word = re.split(r"(?<=\s)", self._word + text)
+        return "".join(map(self._place, ready))
+
+    def flush(self) -> str:
+        """The last word."""
+        word, self._word = self._word, ""
+        return self._place(word) if self._width else word
+
+    def _place(self, word: str) -> str:
+        assert self._width is not None
+        if word.endswith("\n"):
+            self._column = 0
+            return word
+        wraps = 0 < self._column < self._column + len(word.rstrip()) > self._width
+        self._column = len(word) if wraps else self._column + len(word)
+        return f"\n{word}" if wraps else word
+
+
 def sources(hits: Sequence[Hit], out: IO[str]) -> str:
     """One line a passage: its number, where it stands, and how it begins."""
     if not hits:
@@ -20,7 +54,7 @@ def sources(hits: Sequence[Hit], out: IO[str]) -> str:
     lines = [paint("Sources", "1", out)]
     for number, hit in enumerate(hits, start=1):
         head = f"[{number}] {clean_line(hit.chunk.place)}"
-        begin = _fit(clean_line(_trail(hit)), _width() - len(head) - 4)
+        begin = _fit(clean_line(_trail(hit)), width() - len(head) - 4)
         lines.append(f" {paint(head, '36', out)}  {begin}".rstrip())
     return "\n".join(lines) + "\n"
 
@@ -34,7 +68,7 @@ def footnotes(answer: Answer, out: IO[str]) -> str:
         cited = [citation for citation in answer.citations if citation.number == number]
         lines.append(f"{paint(f'[{number}]', '36', out)} {clean_line(_where(cited[0]))}")
         lines += [
-            f"{INDENT}{_fit(_quoted(citation), _width() - len(INDENT))}"
+            f"{INDENT}{_fit(_quoted(citation), width() - len(INDENT))}"
             for citation in cited
             if _quoted(citation) not in answer.text
         ]
@@ -78,10 +112,11 @@ def _quoted(citation: Citation) -> str:
     return f'"{clean_line(" ".join(citation.quote.split()))}"'
 
 
-def _fit(text: str, width: int) -> str:
+def _fit(text: str, columns: int) -> str:
     text = " ".join(text.split())
-    return text if len(text) <= width else text[: max(width - 1, 0)] + "…"
+    return text if len(text) <= columns else text[: max(columns - 1, 0)] + "…"
 
 
-def _width() -> int:
+def width() -> int:
+    """Columns to fill: the terminal's, at most 140; 100 where there is none."""
     return min(shutil.get_terminal_size((100, 24)).columns, 140)
