@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
@@ -17,13 +17,16 @@ from rag.reranking import load_reranker
 from rag.retrieval import Retriever
 from rag.settings import DEFAULT_COLLECTION, AnswerSettings, Settings, index_root
 from rag.store.generation import Collection
-from rag.types import Answer, Citation, Done, Event, Hit, Sources, Timings, Token
+from rag.types import Answer, Citation, Done, Event, Hit, Prompt, Sources, Timings, Token
 
 NOT_IN_DOCUMENTS = "Not in your documents."
 TRUSTED_PARAMETERS = 1_000_000_000
 """Models below this size support the quoted evidence with their words; they do not replace it."""
 SUPPORTING_TOKENS = 64
 """Enough for the sentence or two that such a model may add; more would only keep the user waiting."""
+
+
+Hits = tuple[Hit, ...]
 
 
 class Engine:
@@ -52,58 +55,64 @@ class Engine:
         clock.retrieved()
         yield Sources(hits)
         evidence = self.evidence.find(question, hits)
-        abstained = evidence.relevance < self.settings.refusal_threshold
         text, citations = "", []
-        for piece in self._refuse() if abstained else self._answer(question, hits, evidence, clock, cancel):
+        for piece in self._answer(question, hits, evidence, clock, cancel):
             if isinstance(piece, Citation):
                 citations.append(piece)
                 continue
             clock.spoke()
             text += piece
             yield Token(piece)
+        abstained = text == NOT_IN_DOCUMENTS
         model = self.model.info if self.model else None
         yield Done(Answer(question, text, tuple(citations), hits, abstained, model, clock.timings()))
 
-    def _refuse(self) -> Iterator[str | Citation]:
-        yield NOT_IN_DOCUMENTS
-
     def _answer(
+        self, question: str, hits: Hits, evidence: Evidence, clock: _Clock, cancel: threading.Event | None
+    ) -> Iterator[str | Citation]:
+        """Text and footnotes, in the order in which they are to be shown."""
+        if evidence.relevance < self.settings.refusal_threshold:
+            yield NOT_IN_DOCUMENTS
+        elif self.model and not self._evidence_leads(self.model):
+            prompt = self._prompt(self.model, question, hits)
+            words = self.model.stream(prompt.messages, self._sampling(), cancel)
+            yield from footnoted(clock.count(words), prompt.used_hits)
+        else:
+            yield from (quoted := list(_quotes(evidence, hits)))
+            if self.model:
+                yield from self._support(self.model, question, hits, quoted, clock, cancel)
+
+    def _support(
         self,
+        model: LanguageModel,
         question: str,
-        hits: tuple[Hit, ...],
-        evidence: Evidence,
+        hits: Hits,
+        quoted: Sequence[str | Citation],
         clock: _Clock,
         cancel: threading.Event | None,
     ) -> Iterator[str | Citation]:
-        quoted = list(_quotes(evidence, hits)) if self._evidence_leads() else []
-        yield from quoted
-        if self.model is None:
-            return
-        leading = {piece.number for piece in quoted if isinstance(piece, Citation)}
-        # A weak model may only add to what was quoted, so it reads those passages alone: fewer tokens.
-        read = [hit for number, hit in enumerate(hits, start=1) if number in leading] or hits
-        room = self.model.info.context_tokens - self.settings.answer_tokens
-        budget = min(self.settings.context_tokens, room)
-        prompt = build_prompt(question, read, budget, self.model.count_tokens)
-        longest = self.settings.answer_tokens
-        if leading:
-            longest = min(longest, SUPPORTING_TOKENS)
-        sampling = Sampling(longest, self.settings.temperature)
-        words = clock.count(self.model.stream(prompt.messages, sampling, cancel))
-        if leading:
-            said = question + "".join(piece for piece in quoted if isinstance(piece, str))
-            yield from supported_only(words, hits, leading, said)
-        else:
-            yield from footnoted(words, prompt.used_hits)
+        """What a weak model can add to the quotes. It reads only their passages: fewer tokens."""
+        numbers = {piece.number for piece in quoted if isinstance(piece, Citation)}
+        said = question + "".join(piece for piece in quoted if isinstance(piece, str))
+        prompt = self._prompt(model, question, [hits[number - 1] for number in sorted(numbers)])
+        words = model.stream(prompt.messages, self._sampling(SUPPORTING_TOKENS), cancel)
+        yield from supported_only(clock.count(words), hits, numbers, said)
 
-    def _evidence_leads(self) -> bool:
-        if self.model is None or self.settings.lead == "evidence":
-            return True
-        size = self.model.info.parameters
-        return self.settings.lead == "auto" and size is not None and size < TRUSTED_PARAMETERS
+    def _prompt(self, model: LanguageModel, question: str, hits: Sequence[Hit]) -> Prompt:
+        room = model.info.context_tokens - self.settings.answer_tokens
+        return build_prompt(question, hits, min(self.settings.context_tokens, room), model.count_tokens)
+
+    def _sampling(self, longest: int | None = None) -> Sampling:
+        tokens = min(self.settings.answer_tokens, longest or self.settings.answer_tokens)
+        return Sampling(tokens, self.settings.temperature)
+
+    def _evidence_leads(self, model: LanguageModel) -> bool:
+        size = model.info.parameters
+        weak = size is not None and size < TRUSTED_PARAMETERS
+        return self.settings.lead == "evidence" or (self.settings.lead == "auto" and weak)
 
 
-def _quotes(evidence: Evidence, hits: tuple[Hit, ...]) -> Iterator[str | Citation]:
+def _quotes(evidence: Evidence, hits: Hits) -> Iterator[str | Citation]:
     for n, sentence in enumerate(evidence.sentences):
         citation = quote(sentence, hits)
         yield citation
