@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-BATCH = 8
-"""Passages encoded together. Larger batches are no faster on a CPU and need more memory."""
+BATCH = 4
+"""Passages encoded together. Larger batches are no faster on a CPU, and eight need 120 MB more."""
 
 
 class Embedder(Protocol):

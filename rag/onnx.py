@@ -30,7 +30,6 @@ class OnnxModel:
         self._tokenizer.no_truncation()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads or usable_cores()
-        options.enable_cpu_mem_arena = False  # the arena keeps the largest batch's memory for good
         options.log_severity_level = 3
         # Threads that spin while they wait steal the core from the language model's worker, or from
         # whatever else runs: five 200-token pairs beside another busy process took 0.4 s instead of 0.8 s.

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-BATCH = 8
+BATCH = 4
 
 
 class Reranker(Protocol):

@@ -60,7 +60,7 @@ class RetrievalSettings(_Frozen):
     lexical_depth: int = Field(100, ge=1, description="candidates from the word search")
     dense_weight: float = Field(0.8, ge=0, le=1, description="share of cosine in the fused score")
     rerank: Literal["bundled", "off"] = Field("bundled", description="cross-encoder on the best few")
-    rerank_pairs: int = Field(5, ge=0, le=100, description="candidates the cross-encoder rereads")
+    rerank_pairs: int = Field(7, ge=0, le=100, description="candidates the cross-encoder rereads")
     rerank_weight: float = Field(0.07, ge=0, description="worth of one logit of it in the final score")
 
 
