@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import sys
+import time
 
+from rag.console import is_terminal
+from rag.errors import IndexLocked
 from rag.settings import CHECKOUT, DEFAULT_COLLECTION, Settings, index_root
 from rag.store.generation import Collection
 
@@ -17,7 +20,13 @@ def ensure_index(collection: str, settings: Settings) -> None:
         return
     from rag.embedding import load_embedder
     from rag.ingest.pipeline import ingest
+    from rag.ingest.progress import shown
 
     print("No index yet: reading the built-in guide in data/ first.", file=sys.stderr)
     print("Your own documents: python scripts/ingest.py FOLDER", file=sys.stderr)
-    ingest([GUIDE], target, load_embedder(settings.embedding), settings)
+    while not target.exists():
+        try:
+            with shown(sys.stderr, is_terminal(sys.stderr)) as tell:
+                ingest(GUIDE, target, load_embedder(settings.embedding), settings, tell)
+        except IndexLocked:  # another copy was started at the same time; it builds the same index
+            time.sleep(1)
