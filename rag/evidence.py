@@ -72,15 +72,23 @@ class EvidenceFinder:
 
 
 def _sentences(hit: Hit) -> list[Sentence]:
-    """The passage's sentences, without the marks of a list."""
+    """The passage's sentences, without the marks of a list; what ends in a colon takes its list along."""
     text = hit.chunk.text
+    spans = sentence_spans(text)
     found = []
-    for start, end in sentence_spans(text):
+    for n, (start, end) in enumerate(spans):
         if bullet := _BULLET.match(text, start, end):
             start = bullet.end()
+        if text[start:end].endswith(":"):
+            end = _end_of_list(text, start, spans[n:])
         if end - start >= SHORTEST:
             found.append(Sentence(hit, text[start:end], start, end, 0.0))
     return found
+
+
+def _end_of_list(text: str, start: int, spans: Sequence[tuple[int, int]]) -> int:
+    """Where the last sentence ends that still fits into `WORDS` words from `start`."""
+    return max([spans[0][1], *(end for _, end in spans if len(text[start:end].split()) <= WORDS)])
 
 
 def _thin(question: str, sentences: Sequence[Sentence]) -> list[Sentence]:

@@ -49,3 +49,9 @@ def test_a_second_sentence_is_quoted_only_while_both_are_short():
     long = hit("Cats sleep " + "very " * WORDS + "long. Cats sleep at noon.")
     evidence = EvidenceFinder(OverlapReranker()).find("When do cats sleep?", [long])
     assert len(evidence.sentences) == 1
+
+
+def test_a_sentence_that_announces_a_list_is_quoted_with_it():
+    values = hit("Intro here. Company values:\n- Quality\n- Integrity\n- " + "word " * 60)
+    best = EvidenceFinder(OverlapReranker()).find("What are the company values?", [values]).sentences[0]
+    assert best.text == "Company values:\n- Quality\n- Integrity"
