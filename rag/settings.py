@@ -17,7 +17,7 @@ CHECKOUT = Path(__file__).resolve().parent.parent
 SETTINGS_FILE = "footnote.toml"
 DEFAULT_COLLECTION = "default"
 ENV_PREFIX = "FOOTNOTE_"
-SPECIAL_ENV = {"FOOTNOTE_INDEX", "FOOTNOTE_CONFIG", "FOOTNOTE_CACHE"}
+SPECIAL_ENV = {"FOOTNOTE_INDEX", "FOOTNOTE_CONFIG", "FOOTNOTE_CACHE", "FOOTNOTE_TEST_DATA"}
 """Environment variables that name places rather than settings."""
 
 
