@@ -53,7 +53,7 @@ class EmbeddingSettings(_Frozen):
 
 
 class RetrievalSettings(_Frozen):
-    """Searching and rereading; the defaults come from scripts/evaluate.py, see docs/tuning.md."""
+    """Searching and rereading; the defaults come from scripts/evaluate.py, see docs/retrieval.md."""
 
     top_k: int = Field(5, ge=1, le=100, description="passages handed to the answer")
     dense_depth: int = Field(100, ge=1, description="candidates from the vector search")
