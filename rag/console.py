@@ -6,8 +6,11 @@ import argparse
 import json
 import os
 import re
+import signal
 import sys
+import threading
 from collections.abc import Callable, Mapping, Sequence
+from types import FrameType
 from typing import IO, Any, NoReturn
 
 from rag.errors import RagError, UsageError
@@ -34,6 +37,7 @@ def run(main: Callable[[Sequence[str]], int], arguments: Sequence[str] | None = 
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a terminal that is not UTF-8 is no reason to die
+    interrupted = _note_interrupts()
     try:
         status = main(arguments)
         sys.stdout.flush()
@@ -55,6 +59,24 @@ def run(main: Callable[[Sequence[str]], int], arguments: Sequence[str] | None = 
             "--json" in arguments,
         )
         return RagError.exit_code
+    except Exception:
+        if not interrupted:  # a library stopped in the middle of its import complains in words of its own
+            raise
+        print("Interrupted.", file=sys.stderr)
+        return INTERRUPTED
+
+
+def _note_interrupts() -> list[int]:
+    """Have Ctrl-C raise KeyboardInterrupt as ever, and be noted in the list that is returned."""
+    noted: list[int] = []
+
+    def on_interrupt(number: int, frame: FrameType | None) -> None:
+        noted.append(number)
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, on_interrupt)
+    return noted
 
 
 def print_json(record: Mapping[str, Any]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import signal
 import subprocess
 import sys
 from collections.abc import Sequence
@@ -96,3 +97,27 @@ def test_json_survives_an_ascii_terminal(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(raw, encoding="ascii"))
     console.print_json({"path": "Grüße\udcff"})
     assert json.loads(raw.getvalue()) == {"path": "Grüße\udcff"}
+
+
+def test_an_interrupt_that_a_library_reports_as_its_own_error_is_still_an_interrupt(capsys):
+    def main(arguments):
+        try:
+            signal.raise_signal(signal.SIGINT)
+        except KeyboardInterrupt:
+            raise ImportError("initialization failed") from None
+        return 0
+
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        assert console.run(main, []) == console.INTERRUPTED
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert "Interrupted." in capsys.readouterr().err
+
+
+def test_an_error_of_our_own_making_is_not_hidden():
+    def main(arguments):
+        raise ImportError("initialization failed")
+
+    with pytest.raises(ImportError):
+        console.run(main, [])
