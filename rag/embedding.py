@@ -89,6 +89,7 @@ class SentenceTransformersEmbedder:
     def __init__(self, name: str, threads: int = 0) -> None:
         try:
             from sentence_transformers import SentenceTransformer
+            from transformers.utils import logging
         except ImportError as error:
             raise EngineMissing(
                 f"the embedder {name} needs sentence-transformers, which does not import: {error}",
@@ -98,6 +99,7 @@ class SentenceTransformersEmbedder:
             import torch
 
             torch.set_num_threads(threads)
+        logging.disable_progress_bar()
         try:
             self._model: Any = SentenceTransformer(name, device=None)
         except (OSError, ValueError) as error:

@@ -133,7 +133,7 @@ def open_engine(
         model = stack.enter_context(start(choose(settings.model, window))) if with_model else None
         generation = stack.enter_context(Collection(index_root(), collection).open())
         reranker = load_reranker(settings.retrieval)
-        embedder = load_embedder(generation.embedding(settings.embedding))
+        embedder = load_embedder(generation.manifest.embedder.preferred(settings.embedding))
         retriever = Retriever(generation, embedder, reranker, settings.retrieval)
         yield Engine(retriever, EvidenceFinder(reranker), model, settings.answer)
 

@@ -112,7 +112,8 @@ def _run(chosen: Namespace, collection: Collection, settings: Settings) -> Inges
         Stop(_stopping).listening() as stop,
         shown(sys.stderr, console.is_terminal(sys.stderr)) as tell,
     ):
-        embedder = load_embedder(settings.embedding)
+        same = settings.embedding if chosen.rebuild else collection.embedding(settings.embedding)
+        embedder = load_embedder(same)
         return ingest(chosen.roots, collection, embedder, settings, tell, **options, stop=stop)
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from rag.errors import IndexMismatch
 from rag.retrieval import Retriever, fuse, mix
-from rag.settings import ChunkSettings, RetrievalSettings
+from rag.settings import ChunkSettings, EmbeddingSettings, RetrievalSettings
 from rag.store.generation import Collection
 from rag.types import Chunk, Document, Section
 from tests.fakes import HashingEmbedder, OverlapReranker
@@ -77,3 +77,11 @@ def test_mixing_leaves_unread_passages_behind_those_that_led_them():
     final = mix({1: 0.9, 2: 0.8, 3: 0.7}, {1: -3.0, 2: 5.0}, weight=0.1)
     assert sorted(final, key=lambda row: -final[row]) == [2, 1, 3]
     assert final[2] == pytest.approx(1.3)
+
+
+def test_an_index_names_the_embedder_that_made_it_unless_the_settings_do(tmp_path):
+    unset, named = EmbeddingSettings(), EmbeddingSettings(model="bundled")
+    assert Collection(tmp_path, "tests").embedding(unset) == unset  # no index yet
+    collection = build(tmp_path, HashingEmbedder())
+    assert collection.embedding(unset).model == HashingEmbedder.source
+    assert collection.embedding(named).model == "bundled"

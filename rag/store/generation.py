@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from rag.errors import IndexDamaged, IndexMismatch, IndexMissing, StoreError, UsageError
-from rag.settings import ChunkSettings
+from rag.settings import ChunkSettings, EmbeddingSettings
 from rag.store.files import writing
 from rag.store.lexical import LexicalSettings
 from rag.store.live import Step, numbers_on_disk, remove_leftovers, write_current
@@ -23,6 +23,7 @@ from rag.store.manifest import (
     Pointer,
     fix,
     read_current,
+    read_manifest,
 )
 from rag.store.reader import Generation
 from rag.store.verify import Report, check
@@ -70,6 +71,14 @@ class Collection:
     def generations(self) -> list[int]:
         """The numbers of the generations on disk, ascending."""
         return numbers_on_disk(self.folder)
+
+    def embedding(self, settings: EmbeddingSettings) -> EmbeddingSettings:
+        """The settings, with the embedder of the live generation unless they name one themselves."""
+        try:
+            manifest = read_manifest(self.folder, self._lineage()[0])
+        except StoreError:
+            return settings  # there is no index yet, or whoever opens it will hear what is wrong
+        return manifest.embedder.preferred(settings)
 
     def open(self) -> Generation:
         """The live generation, every byte compared with its manifest.

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rag.errors import IndexDamaged, IndexMismatch
-from rag.settings import ChunkSettings
+from rag.settings import ChunkSettings, EmbeddingSettings
 from rag.store import files
 from rag.store.lexical import LOCKS, LexicalSettings
 
@@ -58,8 +58,15 @@ class EmbedderIdentity:
     def space(self) -> tuple[str, str, int]:
         return self.name, self.revision, self.dimension
 
+    def preferred(self, settings: EmbeddingSettings) -> EmbeddingSettings:
+        """The settings, with this embedder unless they name one themselves."""
+        if "model" in settings.model_fields_set or not self.source:
+            return settings
+        return settings.model_copy(update={"model": self.source})
+
     def __str__(self) -> str:
-        return f"{self.name} (revision {self.revision}, {self.dimension} dimensions)"
+        known_as = self.name if self.source in ("", "bundled") else self.source
+        return f"{known_as} (revision {self.revision}, {self.dimension} dimensions)"
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rag.errors import IndexMismatch
-from rag.settings import EmbeddingSettings
 from rag.store.chunks import ChunkStore, StoredDocument
 from rag.store.ledger import LedgerRow
 from rag.store.lexical import LexicalIndex
@@ -88,13 +87,6 @@ class Generation:
     def ledger(self) -> list[LedgerRow]:
         """One row per file that was looked at, by path."""
         return self.rows.ledger()
-
-    def embedding(self, settings: EmbeddingSettings) -> EmbeddingSettings:
-        """The settings, with the embedder that made this index unless they name one themselves."""
-        source = self.manifest.embedder.source
-        if "model" in settings.model_fields_set or not source:
-            return settings
-        return settings.model_copy(update={"model": source})
 
     def check_embedder(self, name: str, revision: str, dimension: int) -> None:
         """Raises IndexMismatch when the vectors are another embedder's."""
