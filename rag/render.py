@@ -67,10 +67,9 @@ def footnotes(answer: Answer, out: IO[str]) -> str:
     for number in dict.fromkeys(citation.number for citation in answer.citations):
         cited = [citation for citation in answer.citations if citation.number == number]
         lines.append(f"{paint(f'[{number}]', '36', out)} {clean_line(_where(cited[0]))}")
+        quotes = dict.fromkeys(map(_quoted, cited))
         lines += [
-            f"{INDENT}{_fit(_quoted(citation), width() - len(INDENT))}"
-            for citation in cited
-            if _quoted(citation) not in answer.text
+            f"{INDENT}{_fit(each, width() - len(INDENT))}" for each in quotes if each not in answer.text
         ]
         lines += [f"{INDENT}not fully supported" for citation in cited if not citation.verified][:1]
     return "".join(line + "\n" for line in lines)
