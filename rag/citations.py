@@ -21,6 +21,7 @@ CITED = 0.4
 """From here on the nearest span is still cited, though not as verified."""
 UNSUPPORTED_MARK = "[not found in your documents]"
 
+_NEGATION = re.compile(r"\b(?:not|no|never|none|nor|neither|without|cannot)\b|n['’]t\b", re.IGNORECASE)
 _MARKER = re.compile(r"\s*\[\d+(?:\s*[,;]\s*\d+)*\]")
 _OPEN_MARKER = re.compile(r"\s*(?:\[[\d,;\s]*)?$")
 _WORD = re.compile(r"\w+(?:[.,]\d+)*")
@@ -34,12 +35,13 @@ _STOP_WORDS = frozenset(
 
 
 def support(claim: str, source: str) -> float:
-    """Share of the claim's content words found in the source, 0 to 1; 0 if a number is missing.
+    """Share of the claim's content words found in the source, 0 to 1.
 
-    Words are compared by their stems; a claim without content words is supported by nothing.
+    It is 0 if a number is missing or if only the claim is negated. Words are compared by their stems;
+    a claim without content words is supported by nothing.
     """
     words = content_words(claim)
-    if not words:
+    if not words or (_is_negated(claim) and not _is_negated(source)):
         return 0.0
     known = content_words(source)
     if any(word[0].isdigit() and word not in known for word in words):
@@ -108,10 +110,15 @@ def supported_only(
         if not ended or support(sentence, said) >= REPEATED:
             continue
         strength, citation = best_support(sentence, hits, neighbours=False)
-        if citation and strength == 1.0 and citation.number in cited:
+        agrees = citation and _is_negated(sentence) == _is_negated(citation.quote)
+        if citation and agrees and strength == 1.0 and citation.number in cited:
             said += sentence
             yield citation
             yield f" {sentence.strip()} [{citation.number}]"
+
+
+def _is_negated(text: str) -> bool:
+    return bool(_NEGATION.search(text))
 
 
 def _growing_sentences(pieces: Iterable[str]) -> Iterator[tuple[str, bool]]:

@@ -24,6 +24,8 @@ def split(pieces):
         ("The fee is 530 euros.", "The fee is 350 euros a year.", 0.0),
         ("Quantized models load.", "The model loads after quantization.", 1.0),
         ("It is what it is.", "The fee is 350 euros a year.", 0.0),
+        ("The fee is not 350 euros a year.", "The fee is 350 euros a year.", 0.0),
+        ("The fee isn't due.", "The fee is not due.", 1.0),
         ("Cats sleep; dogs bark.", "Cats sleep sixteen hours.", 0.5),
     ],
 )
@@ -63,6 +65,12 @@ def test_a_weak_models_words_are_kept_only_where_supported_and_new():
 def test_a_weak_models_swapped_subject_is_not_kept():
     stream = ["Dogs sleep sixteen hours a day. "]
     assert split(supported_only(stream, [CATS, PAID], {1, 2}, "")) == ("", [])
+
+
+def test_a_weak_models_lost_negation_is_not_kept():
+    locked = hit("You cannot write while the index is locked.")
+    stream = ["You write while the index is locked. "]
+    assert split(supported_only(stream, [locked], {1}, "")) == ("", [])
 
 
 def test_a_weak_model_may_only_add_from_passages_that_were_quoted():
