@@ -29,7 +29,8 @@ _STOP_WORDS = frozenset(
     """a about after all also an and any are as at be been being but by can could did do does for from
     had has have he her his how i if in into is it its more most no not of on one only or other our out
     over she should so some such than that the their them then there these they this those to under up
-    isn aren wasn weren don doesn didn wouldn couldn shouldn hasn haven hadn was we were what when where which while who whom why will with would you your according passage
+    isn aren wasn weren don doesn didn wouldn couldn shouldn hasn haven hadn
+    was we were what when where which while who whom why will with would you your according passage
     passages document documents question answer based provided context""".split()
 )
 
