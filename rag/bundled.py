@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rag.errors import BundledModelMissing
-from rag.settings import cache_root
+from rag.places import cache_root
 
 
 @dataclass(frozen=True, slots=True)

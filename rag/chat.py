@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterator
 
 from rag.console import is_terminal
-from rag.settings import cache_root
+from rag.places import cache_root
 
 HELP = "Type a question. Ctrl-C stops an answer, Ctrl-D or /quit leaves, the up key recalls."
 LEAVE = {"/quit", "/exit", "/q"}

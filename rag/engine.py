@@ -11,11 +11,14 @@ from dataclasses import replace
 from rag.citations import footnoted, quote, supported_only
 from rag.embedding import load_embedder
 from rag.evidence import Evidence, EvidenceFinder
-from rag.loader import LanguageModel, Sampling, Usage, choose, start
+from rag.loader.base import LanguageModel, Sampling, Usage
+from rag.loader.choose import choose
+from rag.loader.supervise import start
+from rag.places import index_root
 from rag.prompt import build_prompt
 from rag.reranking import load_reranker
 from rag.retrieval import Retriever
-from rag.settings import DEFAULT_COLLECTION, AnswerSettings, Settings, index_root
+from rag.settings import DEFAULT_COLLECTION, AnswerSettings, Settings
 from rag.store.generation import Collection
 from rag.types import Answer, Citation, Done, Event, Hit, Prompt, Sources, Timings, Token
 

@@ -7,7 +7,8 @@ import time
 
 from rag.console import is_terminal
 from rag.errors import IndexLocked
-from rag.settings import CHECKOUT, DEFAULT_COLLECTION, Settings, index_root
+from rag.places import CHECKOUT, index_root
+from rag.settings import DEFAULT_COLLECTION, Settings
 from rag.store.generation import Collection
 
 GUIDE = CHECKOUT / "data"

@@ -12,8 +12,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rag.errors import SettingsError
+from rag.places import CHECKOUT
 
-CHECKOUT = Path(__file__).resolve().parent.parent
 SETTINGS_FILE = "footnote.toml"
 DEFAULT_COLLECTION = "default"
 ENV_PREFIX = "FOOTNOTE_"
@@ -131,22 +131,6 @@ def load_settings(
             f"{name} = {first['input']!r}: {first['msg'][0].lower()}{first['msg'][1:]}",
             f"Correct {name} where it was set (flag, {variable} or {SETTINGS_FILE}).",
         ) from error
-
-
-def index_root(environ: Mapping[str, str] | None = None) -> Path:
-    """The folder that holds all collections: FOOTNOTE_INDEX, else `index/` in the checkout."""
-    named = (os.environ if environ is None else environ).get("FOOTNOTE_INDEX")
-    return Path(named).expanduser() if named else CHECKOUT / "index"
-
-
-def cache_root(environ: Mapping[str, str] | None = None) -> Path:
-    """The folder for what can be made again: FOOTNOTE_CACHE, else the user's cache folder."""
-    named = (os.environ if environ is None else environ).get("FOOTNOTE_CACHE")
-    if named:
-        return Path(named).expanduser()
-    import platformdirs
-
-    return Path(platformdirs.user_cache_dir("footnote", appauthor=False))
 
 
 def known_names() -> list[str]:

@@ -29,7 +29,7 @@ SHOWN = 20
 
 def main(arguments: Sequence[str]) -> int:
     chosen = _parse(arguments)
-    from rag.settings import index_root
+    from rag.places import index_root
     from rag.store.generation import Collection
 
     settings = _settings(chosen)

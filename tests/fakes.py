@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rag.citations import content_words
-from rag.loader import Sampling, Usage
+from rag.loader.base import Sampling, Usage
 from rag.types import Chunk, Hit, Message, ModelInfo
 
 

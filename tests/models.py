@@ -8,7 +8,7 @@ import pytest
 from filelock import FileLock
 
 from rag import bundled
-from rag.settings import cache_root
+from rag.places import cache_root
 
 
 @pytest.fixture(scope="session")

@@ -13,7 +13,7 @@ import pytest
 
 from rag import console
 from rag.errors import IndexMissing
-from rag.settings import CHECKOUT
+from rag.places import CHECKOUT
 
 
 class Terminal(io.StringIO):

@@ -21,8 +21,9 @@ from rag.evaluation.measure import judge_answer, measure_answers, measure_retrie
 from rag.evaluation.report import record, table
 from rag.evaluation.run import Options, Outcome
 from rag.evidence import EvidenceFinder
+from rag.places import CHECKOUT
 from rag.retrieval import Retriever
-from rag.settings import CHECKOUT, Settings
+from rag.settings import Settings
 from rag.store.generation import Generation
 from rag.types import Answer, Chunk, Citation, Timings
 from tests.fakes import HashingEmbedder, OverlapReranker, hit

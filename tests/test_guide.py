@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from rag import errors
-from rag.settings import CHECKOUT, known_names
+from rag.places import CHECKOUT
+from rag.settings import known_names
 
 DATA = CHECKOUT / "data"
 FILES = ("choosing-a-model.md", "errors.html", "privacy-and-formats.docx", "tuning-and-memory.pdf")

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from rag.settings import CHECKOUT
+from rag.places import CHECKOUT
 
 SCRIPT = CHECKOUT / "scripts" / "ingest.py"
 

@@ -8,7 +8,7 @@ import pytest
 
 from rag import bundled
 from rag.errors import ModelLoadFailed, ModelNotFound, UsageError
-from rag.loader import choose, parse_bytes
+from rag.loader.choose import choose, parse_bytes
 from rag.loader.gguf import control_tokens, read_metadata
 from rag.settings import ModelSettings
 

@@ -8,8 +8,10 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from rag.errors import PromptTooLong
-from rag.loader import Sampling, choose, start
+from rag.loader.base import Sampling
+from rag.loader.choose import choose
 from rag.loader.engines.transformers import _until_stop
+from rag.loader.supervise import start
 from rag.settings import ModelSettings
 from rag.types import Message
 from tests.models import smollm2_folder  # noqa: F401  (a fixture)

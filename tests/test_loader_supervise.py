@@ -14,7 +14,9 @@ import pytest
 
 from rag import bundled
 from rag.errors import EngineMissing, ModelDied, ModelLoadFailed
-from rag.loader import Sampling, choose, start
+from rag.loader.base import Sampling
+from rag.loader.choose import choose
+from rag.loader.supervise import start
 from rag.settings import ModelSettings
 from rag.types import Message
 
@@ -117,7 +119,9 @@ def test_close_while_loading_leaves_nothing_behind():
 def test_no_worker_outlives_its_parent(moment, end):
     script = (
         "import sys, time\n"
-        "from rag.loader import *\n"
+        "from rag.loader.base import Sampling\n"
+        "from rag.loader.choose import choose\n"
+        "from rag.loader.supervise import start\n"
         "from rag.settings import ModelSettings\n"
         "from rag.types import Message\n"
         "model = start(choose(ModelSettings()))\n"
@@ -144,7 +148,7 @@ def test_no_worker_outlives_its_parent(moment, end):
 
 def test_the_parent_imports_nothing_heavy():
     script = (
-        "import sys, rag.loader\n"
+        "import sys, rag.loader.choose, rag.loader.supervise\n"
         "heavy = {'torch', 'numpy', 'transformers', 'xllamacpp', 'pydantic', 'onnxruntime'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )

@@ -15,7 +15,8 @@ from rag.errors import IndexDamaged, IndexMismatch, IndexMissing
 from rag.evaluation.datasets import QUESTIONS_FILE, Dataset
 from rag.evaluation.progress import counted
 from rag.ingest.chunking import split
-from rag.settings import ChunkSettings, Settings, cache_root
+from rag.places import cache_root
+from rag.settings import ChunkSettings, Settings
 from rag.store.chunks import text_hash
 from rag.store.generation import Collection, Generation, Writer
 from rag.types import Chunk, Document

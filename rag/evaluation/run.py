@@ -84,7 +84,8 @@ def _engine(retriever: Retriever, settings: Settings, with_model: bool) -> Itera
     if not with_model:
         yield Engine(retriever, evidence, None, settings.answer)
         return
-    from rag.loader import choose, start
+    from rag.loader.choose import choose
+    from rag.loader.supervise import start
 
     with start(choose(settings.model)) as model:
         yield Engine(retriever, evidence, model, settings.answer)

@@ -21,7 +21,7 @@ from rag.console import FILES_FAILED
 from rag.errors import EngineMissing, EvaluationError, InputNotFound
 from rag.evaluation.progress import counted
 from rag.evaluation.reingest import cut_documents
-from rag.settings import CHECKOUT
+from rag.places import CHECKOUT
 from rag.store.generation import Collection
 
 SAMPLE_SECONDS = 0.1

@@ -14,25 +14,6 @@ Report = Callable[[dict[str, Any]], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
-    """One way to run one model; `model` is a file or folder, `threads` at least 1.
-
-    `max_memory_bytes` caps the worker's resident memory; loading is given up after `load_seconds`.
-    """
-
-    model: str
-    name: str
-    engine: str
-    quantization: str
-    dtype: str | None
-    context_tokens: int
-    threads: int
-    max_memory_bytes: int | None = None
-    load_seconds: float = 600.0
-    parameters: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Sampling:
     """How to pick tokens; temperature 0 always takes the likeliest one.
 
@@ -76,6 +57,13 @@ class LanguageModel(Protocol):
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
         """Tokens of the whole prompt, the model's chat template included."""
+
+    def token_logprobs(self, text: str) -> list[float]:
+        """Natural logarithm of each token's probability after the ones before it, the first token left out.
+
+        `text` is read as it is, without the chat template. Its exponentiated negative mean is the perplexity.
+        Raises ModelError when a number is not finite.
+        """
 
     def close(self) -> None:
         """Free the model; it answers nothing afterwards."""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from rag.cores import usable_cores
 from rag.errors import ModelLoadFailed, ModelNotFound, UsageError
 from rag.loader import gguf
-from rag.loader.base import Plan
+from rag.loader.records import Plan
 
 if TYPE_CHECKING:
     from rag.settings import ModelSettings

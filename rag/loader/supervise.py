@@ -16,7 +16,8 @@ import psutil
 
 from rag.child import Child, ChildGone
 from rag.errors import ModelDied, ModelError, ModelLoadFailed, RagError
-from rag.loader.base import Plan, Report, Sampling, Usage
+from rag.loader.base import Report, Sampling, Usage
+from rag.loader.records import Plan
 from rag.types import Message, ModelInfo
 
 POLL_S = 0.05

@@ -19,7 +19,8 @@ from typing import Any
 
 from rag.child import Parent
 from rag.errors import ModelError, ModelLoadFailed, RagError
-from rag.loader.base import LanguageModel, Plan, Sampling
+from rag.loader.base import LanguageModel, Sampling
+from rag.loader.records import Plan
 from rag.types import Message
 
 Request = dict[str, Any]

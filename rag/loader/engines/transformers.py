@@ -7,7 +7,8 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from typing import Any
 
 from rag.errors import EngineMissing, ModelError, ModelLoadFailed, PromptTooLong
-from rag.loader.base import TOP_P, Plan, Report, Sampling, Usage, defuse
+from rag.loader.base import TOP_P, Report, Sampling, Usage, defuse
+from rag.loader.records import Plan
 from rag.types import Message, ModelInfo
 
 BATCH_TOKENS = 256
