@@ -58,15 +58,19 @@ class LanguageModel(Protocol):
     def count_tokens(self, messages: Sequence[Message]) -> int:
         """Tokens of the whole prompt, the model's chat template included."""
 
+    def close(self) -> None:
+        """Free the model; it answers nothing afterwards."""
+
+
+class LoadedModel(LanguageModel, Protocol):
+    """What an engine's `load(plan, report)` returns: a language model that can also be examined."""
+
     def token_logprobs(self, text: str) -> list[float]:
         """Natural logarithm of each token's probability after the ones before it, the first token left out.
 
         `text` is read as it is, without the chat template. Its exponentiated negative mean is the perplexity.
         Raises ModelError when a number is not finite.
         """
-
-    def close(self) -> None:
-        """Free the model; it answers nothing afterwards."""
 
 
 def defuse(messages: Iterable[Message], control: Sequence[str]) -> list[dict[str, str]]:

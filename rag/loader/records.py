@@ -306,9 +306,9 @@ Verdict = Literal["fits", "does not fit", "refused", "unavailable"]
 class Candidate:
     """One rung of the ladder: a plan with its verdict and the reason for it, in words.
 
-    "unavailable": its engine or device is not here. "refused": it would be wrong. `speed` figures are tokens a
-    second, predicted; None where nothing is known. `context_shortened` is the context that was asked for, where
-    the plan has a shorter one.
+    "unavailable": its engine or device is not here. "refused": it would be wrong. Speeds are tokens a second,
+    predicted; None where nothing is known. `context_shortened` is the context that was asked for, where the
+    plan has a shorter one.
     """
 
     plan: Plan
