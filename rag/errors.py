@@ -14,7 +14,12 @@
     |-- ModelError               model               4     the language model
     |   |-- ModelNotFound        model_not_found     4
     |   |-- EngineMissing        engine_missing      4     its package is not installed
+    |   |-- DownloadFailed       download_failed     4     no network, no permission, a wrong hash
     |   |-- ModelLoadFailed      model_load_failed   4
+    |   |   |-- ModelDamaged     model_damaged       4     a shard is absent, cut, or no weights at all
+    |   |   |-- ModelRefused     model_refused       4     it would run programs, or answer nonsense
+    |   |   |-- NotQuantized     not_quantized       4     awq was asked of a model that carries none
+    |   |   `-- DoesNotFit       does_not_fit        4     more memory than there is, or than the cap
     |   |-- ModelDied            model_died          4     the worker process ended
     |   `-- PromptTooLong        prompt_too_long     4
     |-- DocumentError            document            5     one file; ends up in the ledger
@@ -102,6 +107,26 @@ class EngineMissing(ModelError):
 
 class ModelLoadFailed(ModelError):
     code = "model_load_failed"
+
+
+class ModelDamaged(ModelLoadFailed):
+    code = "model_damaged"
+
+
+class ModelRefused(ModelLoadFailed):
+    code = "model_refused"
+
+
+class NotQuantized(ModelLoadFailed):
+    code = "not_quantized"
+
+
+class DoesNotFit(ModelLoadFailed):
+    code = "does_not_fit"
+
+
+class DownloadFailed(ModelError):
+    code = "download_failed"
 
 
 class ModelDied(ModelError):

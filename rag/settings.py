@@ -17,8 +17,16 @@ from rag.places import CHECKOUT
 SETTINGS_FILE = "footnote.toml"
 DEFAULT_COLLECTION = "default"
 ENV_PREFIX = "FOOTNOTE_"
-SPECIAL_ENV = {"FOOTNOTE_INDEX", "FOOTNOTE_CONFIG", "FOOTNOTE_CACHE", "FOOTNOTE_TEST_DATA"}
-"""Environment variables that name places rather than settings."""
+SPECIAL_ENV = {
+    "FOOTNOTE_INDEX",
+    "FOOTNOTE_CONFIG",
+    "FOOTNOTE_CACHE",
+    "FOOTNOTE_TEST_DATA",
+    "FOOTNOTE_API_KEY",
+}
+"""Environment variables that are no settings: places, and a secret, which belongs into no file."""
+PRESETS = "presets"
+"""The table of footnote.toml that `rag.loader.presets` reads."""
 
 
 class _Frozen(BaseModel):
@@ -77,16 +85,39 @@ class AnswerSettings(_Frozen):
 
 
 class ModelSettings(_Frozen):
-    """Which language model answers, and how it is loaded."""
+    """Which language model answers, and how it is loaded; `rag.loader.plan` decides what is left on auto."""
 
-    model: str = Field("bundled", description="'bundled', a GGUF file, or a model folder")
-    engine: Literal["auto", "llamacpp", "transformers"] = Field(
-        "auto", description="what runs the model; auto goes by its files"
+    model: str = Field(
+        "bundled", description="'bundled', a preset, a GGUF file, a model folder, a hub id, or a server's URL"
     )
-    quantization: str = Field("auto", description="how to read or reduce the weights")
+    engine: Literal["auto", "llamacpp", "transformers", "vllm", "remote"] = Field(
+        "auto", description="what runs the model; auto goes by its files and this machine"
+    )
+    quantization: str = Field(
+        "auto", description="auto, none, bnb-4bit, bnb-8bit, awq, gptq, fp8, or a GGUF type"
+    )
+    dtype: str = Field("auto", description="auto, float32, bfloat16 or float16")
+    device: Literal["auto", "cpu", "cuda", "disk"] = Field(
+        "auto", description="where the weights lie; disk reads them again for every token"
+    )
+    context: int = Field(0, ge=0, description="tokens of prompt and answer; 0 means what answers need")
     max_memory: str | None = Field(None, description="cap for the model process, as in '8GB'")
     threads: int = Field(0, ge=0, description="0 means all usable cores")
     load_seconds: float = Field(600.0, gt=0, description="give up loading after this long")
+    requantize: Literal["auto", "off"] = Field(
+        "auto", description="keep a faster copy of a GGUF file whose type is slow here"
+    )
+    tensor_parallel: int = Field(
+        0, ge=0, description="GPUs that share each layer (vLLM); 0 means as many as needed"
+    )
+    pipeline_parallel: int = Field(
+        1, ge=1, description="GPUs or machines that share the layers in turn (vLLM)"
+    )
+    distributed_executor: Literal["auto", "mp", "ray"] = Field(
+        "auto", description="what starts vLLM's processes; ray for several machines"
+    )
+    gpu_memory_utilization: float = Field(0.9, gt=0, le=1, description="share of each GPU that vLLM may take")
+    trust_remote_code: bool = Field(False, description="run programs that a model folder brings along")
 
 
 class Settings(_Frozen):
@@ -157,6 +188,8 @@ def _file_layer(file: Path | None, environ: Mapping[str, str]) -> tuple[str, dic
         raise SettingsError(f"{path} cannot be read: {error}", "Correct the file or remove it.") from error
     flat: dict[str, Any] = {}
     for section, keys in content.items():
+        if section == PRESETS:
+            continue
         if isinstance(keys, dict):
             flat.update({f"{section}.{key}": value for key, value in keys.items()})
         else:
