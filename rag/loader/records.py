@@ -197,6 +197,7 @@ class Machine:
     engines: Mapping[str, EngineState] = field(default_factory=dict)
     probe: Probe | None = None
     disk_free: int = 0
+    warnings: tuple[str, ...] = ()
 
     def engine(self, name: str) -> EngineState:
         return self.engines.get(name, EngineState(name))
@@ -212,7 +213,8 @@ class Need:
     `weights`, `kv_cache`, `activations` and `runtime` are must-have: anonymous memory that nothing can take
     back (for a GPU: its own memory). `reclaimable` are mapped file pages that the kernel may drop and read
     again. `loading_peak` is the most must-have memory at any moment, loading included. `host` is what a
-    GPU plan needs of the computer's own memory.
+    GPU plan needs of the computer's own memory, `disk` what is written there. `rough` says what had to be
+    assumed, in words, and is empty where nothing had.
     """
 
     weights: int
@@ -223,6 +225,7 @@ class Need:
     loading_peak: int = 0
     host: int = 0
     disk: int = 0
+    rough: str = ""
 
     @property
     def must_have(self) -> int:
