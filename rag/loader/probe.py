@@ -1,0 +1,92 @@
+"""About a second of measuring: how fast this machine multiplies matrices and reads memory."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from rag.cores import usable_cores
+from rag.loader.cpu import cpu
+from rag.loader.installed import version
+from rag.loader.records import Probe
+from rag.places import CHECKOUT, cache_root
+
+KEEP_S = 30 * 86400
+TIMEOUT_S = 60.0
+
+
+def probe(refresh: bool = False, environ: Mapping[str, str] | None = None) -> Probe:
+    """The machine's measured speeds: cached ones, or after about a second and torch's import new ones.
+
+    `refresh` measures anyway. What cannot be measured is None or absent in the record.
+    """
+    known = None if refresh else cached_probe(environ)
+    if known is not None:
+        return known
+    measured = _measure(()) or _measure(("--without-torch",)) or {}
+    found = Probe(measured.get("bandwidth"), measured.get("matmul", {}))
+    if measured:
+        _remember(found, environ)
+    return found
+
+
+def cached_probe(environ: Mapping[str, str] | None = None) -> Probe | None:
+    """What was measured on this machine, with these cores and this torch, in the last 30 days; else None."""
+    try:
+        kept = json.loads(_file(environ).read_text(encoding="utf-8"))
+        fresh = kept["key"] == _key() and 0 <= time.time() - kept["time"] < KEEP_S
+        return Probe(kept["bandwidth"], kept["matmul"]) if fresh else None
+    except (OSError, ValueError, KeyError, TypeError):  # none yet, or one that another version wrote
+        return None
+
+
+def _key() -> dict[str, Any]:
+    return {"cpu": cpu()[0], "cores": usable_cores(), "torch": version("torch")}
+
+
+def _file(environ: Mapping[str, str] | None) -> Path:
+    digest = hashlib.sha256(json.dumps(_key()).encode()).hexdigest()
+    return cache_root(environ) / f"probe-{digest[:12]}.json"
+
+
+def _remember(found: Probe, environ: Mapping[str, str] | None) -> None:
+    """Write the cache file whole or not at all: another process may be reading it."""
+    file = _file(environ)
+    record = {
+        "key": _key(),
+        "time": time.time(),
+        "bandwidth": found.bandwidth,
+        "matmul": dict(found.matmul),
+    }
+    aside = file.with_name(f"{file.name}.{os.getpid()}")
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        aside.write_text(json.dumps(record, indent=2) + "\n", encoding="utf-8")
+        aside.replace(file)
+    except OSError:  # a read-only cache: measured again next time
+        return
+
+
+def _measure(arguments: tuple[str, ...]) -> dict[str, Any] | None:
+    """What the measuring process found; None when it died or hung."""
+    path = os.pathsep.join(filter(None, [str(CHECKOUT), os.environ.get("PYTHONPATH", "")]))
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "rag.loader.measure", *arguments],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            timeout=TIMEOUT_S,
+            check=True,
+            env={**os.environ, "PYTHONPATH": path},
+        )
+        return json.loads(done.stdout.splitlines()[-1])
+    except (OSError, subprocess.SubprocessError, ValueError, IndexError):
+        return None
