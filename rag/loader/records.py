@@ -6,7 +6,7 @@ Standard library only, as everything up to the plan: the diagnosis has to work w
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -60,7 +60,8 @@ class Quantization:
     """How the weights are stored.
 
     `method` is one of METHODS; `detail` is for people ("4-bit, group 128", "Q4_K_M"); `bits` are those of
-    one weight, scales left out; `evidence` says which tensors and files show it.
+    one weight, scales left out; `evidence` says which tensors and files show it. `declared` is the method that
+    the model's settings claim: engines believe it, so where it differs from `method` they read wrong weights.
     """
 
     method: str = "none"
@@ -68,6 +69,7 @@ class Quantization:
     bits: float | None = None
     evidence: tuple[str, ...] = ()
     legacy: bool = False
+    declared: str = ""
 
     @property
     def label(self) -> str:
@@ -77,7 +79,7 @@ class Quantization:
 
 METHODS = (
     *("none", "awq", "gptq", "bnb-4bit", "bnb-8bit", "fp8", "compressed-tensors", "modelopt", "mxfp4"),
-    *("torchao", "auto-round", "quark", "hqq", "squeezellm", "exl2", "exl3", "mlx", "gguf"),
+    *("torchao", "auto-round", "quark", "hqq", "squeezellm", "exl2", "exl3", "mlx", "gguf", "other"),
 )
 
 
@@ -296,10 +298,13 @@ class Plan:
     trust_remote_code: bool = False
     requantize: str | None = None
     load_format: str = "auto"
+    sanity: bool = True
     notes: tuple[str, ...] = ()
 
-    def with_(self, **changes: Any) -> Plan:
-        return replace(self, **changes)
+
+def title(plan: Plan) -> str:
+    """A way in a few words, as in "transformers bnb-4bit float32 on cpu"."""
+    return " ".join(filter(None, [plan.engine, plan.quantization, plan.dtype, f"on {plan.device}"]))
 
 
 Verdict = Literal["fits", "does not fit", "refused", "unavailable"]

@@ -1,0 +1,199 @@
+"""Which files of a model folder hold its weights, and what is missing or damaged among them."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+
+from rag.loader.files import DOWNLOAD_AGAIN, Files, damaged_json, read_json
+from rag.loader.records import Problem, Shard, Tensor
+from rag.loader.safetensors import read_shard
+
+INDEX = "model.safetensors.index.json"
+NUMBERED = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.safetensors")
+NOT_THE_MODEL = re.compile(r"(consolidated|adapter_model|training_args)")
+PICKLES = (".bin", ".pt", ".pth", ".ckpt")
+PICKLED_WEIGHTS = re.compile(r"(pytorch_model|model|consolidated|adapter_model|gptq|.*\d{5}-of-\d{5})", re.I)
+
+
+@dataclass
+class Weights:
+    """What the weight files of a folder hold; `contradictions` and `warnings` are sentences."""
+
+    shards: list[Shard] = field(default_factory=list)
+    tensors: list[Tensor] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    contradictions: list[str] = field(default_factory=list)
+    warnings: list[str] = field(default_factory=list)
+
+
+def read_weights(files: Files, sizes: Mapping[str, int]) -> Weights:
+    """Read the headers of all shards that a loader would read, and check them against the index."""
+    weights = Weights()
+    index = _Index.read(files, sizes, weights)
+    names = index.shards if index else _shards_without_index(sizes, weights)
+    for name in names:
+        if name in sizes:
+            shard, tensors, problem = read_shard(files, name, sizes[name])
+            weights.shards.append(shard)
+            weights.tensors.extend(tensors)
+            weights.problems.extend([problem] if problem else [])
+    if index:
+        _check_index(index, sizes, weights)
+    if not names and not weights.problems:
+        weights.problems.append(_no_weights(sizes))
+    return weights
+
+
+@dataclass(frozen=True)
+class _Index:
+    shard_of: Mapping[str, str]
+    total_size: int | None
+
+    @property
+    def shards(self) -> list[str]:
+        return sorted(set(self.shard_of.values()))
+
+    @classmethod
+    def read(cls, files: Files, sizes: Mapping[str, int], weights: Weights) -> _Index | None:
+        if INDEX not in sizes:
+            return None
+        content, problem = read_json(files, INDEX)
+        table = content.get("weight_map")
+        if not problem and not (
+            isinstance(table, dict) and table and all(isinstance(name, str) for name in table.values())
+        ):
+            problem = damaged_json(INDEX, "it has no weight_map from tensors to files")
+        if problem:
+            weights.problems.append(problem)
+            return None
+        metadata = content.get("metadata")
+        total = metadata.get("total_size") if isinstance(metadata, dict) else None
+        return cls(dict(table or {}), int(total) if isinstance(total, int | float) else None)
+
+
+def _shards_without_index(sizes: Mapping[str, int], weights: Weights) -> list[str]:
+    """What a loader finds by itself: model.safetensors, else a numbered set, else whatever is there."""
+    if "model.safetensors" in sizes:
+        return ["model.safetensors"]
+    names = [
+        name
+        for name in sorted(sizes)
+        if name.endswith(".safetensors") and "/" not in name and not NOT_THE_MODEL.match(name)
+    ]
+    numbered = [match for name in names if (match := NUMBERED.fullmatch(name))]
+    if numbered:
+        return _numbered(numbered, sizes, weights)
+    if names:
+        weights.warnings.append(
+            f"the weights are in {names[0]}; transformers looks for model.safetensors only"
+        )
+    return names
+
+
+def _numbered(found: Sequence[re.Match[str]], sizes: Mapping[str, int], weights: Weights) -> list[str]:
+    stem, total = found[0][1], int(found[0][3])
+    names = [f"{stem}-{number:05}-of-{total:05}.safetensors" for number in range(1, total + 1)]
+    weights.problems.extend(
+        _missing(name, f"{total} files are numbered", sizes) for name in names if name not in sizes
+    )
+    if total > 1 and INDEX not in sizes:
+        weights.problems.append(
+            Problem(
+                "index_missing",
+                f"{INDEX} is not there, which says in which of the {total} weight files each tensor lies",
+                f"Download {INDEX} into the same folder.",
+            )
+        )
+    return names
+
+
+def _missing(name: str, why: str, sizes: Mapping[str, int]) -> Problem:
+    partial = next((other for other in sizes if other.startswith(f"{name}.")), None)
+    started = f"; {partial} looks like a download that did not end" if partial else ""
+    return Problem(
+        "shard_missing", f"{name} is not there: {why}{started}", f"Download {name} into the same folder."
+    )
+
+
+def _check_index(index: _Index, sizes: Mapping[str, int], weights: Weights) -> None:
+    unlisted = [
+        name
+        for name in sorted(sizes)
+        if name.endswith(".safetensors") and "/" not in name and name not in index.shards
+    ]
+    unlisted = [name for name in unlisted if not NOT_THE_MODEL.match(name)]
+    for name in index.shards:
+        if name not in sizes:
+            weights.problems.append(_not_there(name, index, unlisted, sizes))
+    whole = {shard.name for shard in weights.shards if not shard.problem}
+    weights.problems.extend(_absent_tensors(index, whole, weights.tensors))
+    if len(whole) == len(index.shards):
+        weights.contradictions.extend(_against_total(index, weights.tensors))
+
+
+def _not_there(name: str, index: _Index, unlisted: Sequence[str], sizes: Mapping[str, int]) -> Problem:
+    path = PurePosixPath(name.replace("\\", "/"))
+    if path.is_absolute() or ".." in path.parts:
+        return Problem(
+            "index_unknown_file",
+            f"{INDEX} names {name}, which lies outside the model's folder",
+            f"Do not use this folder. {DOWNLOAD_AGAIN.format(name=INDEX)}",
+        )
+    if unlisted:
+        return Problem(
+            "index_unknown_file",
+            f"{INDEX} names {name}, which is not there; it does not name {', '.join(unlisted)}, which is",
+            f"Give the files the names in {INDEX}, or download both again from the same place.",
+        )
+    count = sum(1 for shard in index.shard_of.values() if shard == name)
+    held = f"{INDEX} says that {count} of {len(index.shard_of)} tensors are in it"
+    return _missing(name, held, sizes)
+
+
+def _absent_tensors(index: _Index, whole: set[str], tensors: Sequence[Tensor]) -> list[Problem]:
+    """Tensors that an undamaged shard should hold and does not."""
+    there = {(tensor.shard, tensor.name) for tensor in tensors}
+    absent: dict[str, list[str]] = {}
+    for name, shard in index.shard_of.items():
+        if shard in whole and (shard, name) not in there:
+            absent.setdefault(shard, []).append(name)
+    return [
+        Problem(
+            "tensor_missing",
+            f"{INDEX} says that {names[0]} is in {shard}, which does not hold it"
+            + (f" (nor {len(names) - 1} more)" if len(names) > 1 else ""),
+            f"{INDEX} and {shard} are not from the same model version: download both again.",
+        )
+        for shard, names in absent.items()
+    ]
+
+
+def _against_total(index: _Index, tensors: Sequence[Tensor]) -> list[str]:
+    held = sum(tensor.bytes for tensor in tensors)
+    # Some writers count tied or buffered tensors that are not stored, so small differences mean nothing.
+    if index.total_size is None or abs(index.total_size - held) <= 0.01 * held:
+        return []
+    return [f"{INDEX} declares {index.total_size:,} bytes of weights, but the files hold {held:,}"]
+
+
+def _no_weights(sizes: Mapping[str, int]) -> Problem:
+    pickles = [
+        name
+        for name in sorted(sizes)
+        if name.endswith(PICKLES) and "/" not in name and PICKLED_WEIGHTS.match(name)
+    ]
+    if pickles:
+        more = f" and {len(pickles) - 1} more files" if len(pickles) > 1 else ""
+        return Problem(
+            "pickle_only",
+            f"the weights are pickles only ({pickles[0]}{more}), which can run programs and are not read",
+            "Download the model's .safetensors files, or another copy of the model that has them.",
+        )
+    return Problem(
+        "shard_missing",
+        "there is no file with weights (.safetensors)",
+        "Download the model's .safetensors files into the same folder.",
+    )
