@@ -17,7 +17,12 @@ def usable_cores() -> int:
     """Cores left after CPU affinity and a container's CPU quota, at least 1."""
     affinity = getattr(os, "sched_getaffinity", None)
     cores = len(affinity(0)) if affinity else os.cpu_count() or 1
-    return max(1, math.ceil(min(cores, cpu_quota())))
+    return within(cores, cpu_quota())
+
+
+def within(cores: int, quota: float) -> int:
+    """Whole cores that a quota leaves of `cores`, at least 1: a part of one can still run a thread."""
+    return max(1, math.ceil(min(cores, quota)))
 
 
 def cpu_quota(root: Path = ROOT) -> float:

@@ -7,7 +7,6 @@ import re
 import subprocess
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 
 from rag.cgroups import ROOT, read_text
 
@@ -34,16 +33,13 @@ UNKNOWN = {"Windows": ("vnni", "bf16", "amx"), "Darwin": ("vnni", "amx")}
 """What a system does not tell; no Mac has AMX, and VNNI matters on Intel only."""
 
 
-def cpu(root: Path = ROOT) -> tuple[str, frozenset[str]]:
-    """Name of the processor, and which of LINUX's words it has; see UNKNOWN for what is left open.
-
-    `root` is where Linux' files are read from.
-    """
+def cpu() -> tuple[str, frozenset[str]]:
+    """Name of the processor, and which of LINUX's words it has; see UNKNOWN for what is left open."""
     if sys.platform == "win32":
         return _windows()
     if sys.platform == "darwin":
         return parse_sysctl(_sysctl())
-    return parse_cpuinfo(read_text(root / "proc/cpuinfo"))
+    return parse_cpuinfo(read_text(ROOT / "proc/cpuinfo"))
 
 
 def parse_cpuinfo(text: str) -> tuple[str, frozenset[str]]:

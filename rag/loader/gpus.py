@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import os
 import shutil
@@ -54,28 +55,46 @@ def _query(
     """One row per GPU, and what went wrong instead."""
     command = [program, f"--query-gpu={','.join(fields)}", "--format=csv,noheader,nounits"]
     try:
-        done = subprocess.run(
-            command,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            encoding="utf-8",
-            errors="replace",
-            timeout=timeout_s,
-            check=False,
-            env=dict(environ),
-        )
+        status, output = _run(command, environ, timeout_s)
     except subprocess.TimeoutExpired:
         return [], f"nvidia-smi did not answer within {timeout_s:g} s"
     except OSError as error:
         return [], f"nvidia-smi cannot be started: {error}"
-    if done.returncode:
-        return [], _first_line(done.stdout, done.stderr) or f"nvidia-smi ended with status {done.returncode}"
-    lines = csv.reader(done.stdout.splitlines(), skipinitialspace=True)
+    if status:
+        return [], _first_line(output) or f"nvidia-smi ended with status {status}"
+    lines = csv.reader(output.splitlines(), skipinitialspace=True)
     return [dict(zip(fields, line)) for line in lines if len(line) == len(fields)], ""
 
 
-def _first_line(*texts: str) -> str:
-    return next((line.strip() for text in texts for line in text.splitlines() if line.strip()), "")
+def _run(command: list[str], environ: Mapping[str, str], timeout_s: float) -> tuple[int, str]:
+    """Exit status and output, the error stream's included. Raises TimeoutExpired, OSError.
+
+    Unlike subprocess.run it does not wait for a program that was killed: one that is stuck in a driver
+    cannot end.
+    """
+    process = subprocess.Popen(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        errors="replace",
+        env=dict(environ),
+    )
+    try:
+        output, _ = process.communicate(timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        if process.stdout:
+            process.stdout.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(1)
+        raise
+    return process.returncode, output
+
+
+def _first_line(text: str) -> str:
+    return next((line.strip() for line in text.splitlines() if line.strip()), "")
 
 
 def _visible(rows: list[Row], wanted: str | None) -> tuple[list[Row], list[str]]:

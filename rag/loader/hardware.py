@@ -11,7 +11,7 @@ from pathlib import Path
 from rag.cores import usable_cores
 from rag.loader.cpu import UNKNOWN, cpu
 from rag.loader.gpus import gpus
-from rag.loader.installed import installed_engines
+from rag.loader.installed import bitsandbytes, installed_engines
 from rag.loader.limits import available_bytes, memory_limits
 from rag.loader.probe import cached_probe
 from rag.loader.records import Gpu, Machine, Probe
@@ -33,6 +33,7 @@ def machine(environ: Mapping[str, str] | None = None) -> Machine:
     environ = os.environ if environ is None else environ
     name, features = cpu()
     limits = memory_limits()
+    reducer = bitsandbytes()
     found, warnings = gpus(environ)
     return Machine(
         system=platform.system(),
@@ -46,7 +47,7 @@ def machine(environ: Mapping[str, str] | None = None) -> Machine:
         engines=installed_engines(),
         probe=cached_probe(environ),
         disk_free=disk_free(cache_root(environ)),
-        warnings=warnings,
+        warnings=(*warnings, *([f"{reducer.problem}. {reducer.fix}"] if reducer.problem else [])),
     )
 
 

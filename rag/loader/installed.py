@@ -78,6 +78,8 @@ def _state(engine: Engine) -> EngineState:
         return EngineState(engine.name, None, f"{engine.main[0]} is not installed", _fix(engine))
     names = (main, *engine.needs, *engine.extras)
     packages = {name: found for name in names if (found := version(name))}
+    if "bitsandbytes" in packages and bitsandbytes().problem:
+        del packages["bitsandbytes"]
     if "torch" in packages and (cuda := torch_cuda()):
         packages[TORCH_CUDA] = cuda
     problems = list(_problems(engine, main, packages))
@@ -95,10 +97,25 @@ def _problems(engine: Engine, main: str, packages: dict[str, str]) -> Iterator[s
 
 
 def _fix(engine: Engine) -> str:
-    if engine.name == "vllm" and sys.platform != "linux":
+    if engine.name != "vllm":
+        return how_to_install(*engine.main, *engine.needs)
+    if sys.platform != "linux":
         return "vLLM runs on Linux only; use another engine."
-    names = {"vllm": ("vllm==0.32.0",)}.get(engine.name, (*engine.main, *engine.needs))
-    return how_to_install(*names)
+    again = () if torch_cuda() or not version("torch") else ("--force-reinstall", "torch")
+    return how_to_install(*again, "-r", str(CHECKOUT / "requirements/vllm.txt"))
+
+
+def bitsandbytes() -> EngineState:
+    """Whether 4-bit and 8-bit loading of unquantized models is possible, in the form of an engine's state."""
+    found = version("bitsandbytes")
+    if found is None:
+        problem = "bitsandbytes is not installed, so no model can be reduced to 4 or 8 bits while it loads"
+        return EngineState("bitsandbytes", None, problem, how_to_install("bitsandbytes"))
+    folder = Path(str(metadata.distribution("bitsandbytes").locate_file("bitsandbytes")))
+    if any(folder.glob("libbitsandbytes_*")):
+        return EngineState("bitsandbytes", found)
+    problem = f"bitsandbytes {found} brings no library for this system, so it cannot reduce models"
+    return EngineState("bitsandbytes", found, problem, how_to_install("--upgrade", "bitsandbytes"))
 
 
 def conflicts(package: str, extra: str = "") -> Iterator[str]:
@@ -116,10 +133,10 @@ def conflicts(package: str, extra: str = "") -> Iterator[str]:
 
 def torch_cuda() -> str | None:
     """The CUDA version that the installed torch was built with, None for a CPU build; read, not imported."""
-    file = Path(str(metadata.distribution("torch").locate_file("torch/version.py")))
     try:
+        file = Path(str(metadata.distribution("torch").locate_file("torch/version.py")))
         text = file.read_text(encoding="utf-8")
-    except OSError:
+    except (metadata.PackageNotFoundError, OSError):
         return None
     match = re.search(r"^cuda\b.*= '([^']+)'", text, re.MULTILINE)
     return match.group(1) if match else None
@@ -189,8 +206,10 @@ def import_problems(
 
     Engines that import well are left out. Takes as long as the imports: seconds to a minute for vLLM.
     """
-    chosen = {engine.name: engine for engine in ENGINES}
-    problems = {name: _import_problem(chosen[name], timeout_s) for name in names or chosen}
+    engines = {engine.name: engine for engine in ENGINES}
+    installed = [name for name, engine in engines.items() if any(version(main) for main in engine.main)]
+    chosen = installed if names is None else names
+    problems = {name: _import_problem(engines[name], timeout_s) for name in chosen}
     return {name: problem for name, problem in problems.items() if problem}
 
 

@@ -16,15 +16,17 @@ UNLIMITED = 1 << 60
 """Version 1 of control groups writes the largest page-aligned 64-bit number where no limit is set."""
 
 
-def memory_limits(root: Path = ROOT) -> tuple[Limit, ...]:
-    """All bounds on this process's memory; the first is the computer's own.
-
-    `root` is where Linux' files are read from, so that recorded ones can be.
-    """
+def memory_limits() -> tuple[Limit, ...]:
+    """All bounds on this process's memory; the first is the computer's own."""
     if sys.platform == "win32":
         return _windows()
     if sys.platform == "darwin":
         return (_macos(_output("sysctl", "-n", "hw.memsize"), _output("vm_stat")),)
+    return linux_limits()
+
+
+def linux_limits(root: Path = ROOT) -> tuple[Limit, ...]:
+    """The same from Linux' files; `root` is where they are read from, so that recorded ones can be."""
     return (*_meminfo(root), *_groups(root), *process_limits(root))
 
 
