@@ -176,13 +176,17 @@ class Timings:
 
 @dataclass(frozen=True, slots=True)
 class ModelInfo:
-    """Which model speaks, through which engine, from which kind of weights."""
+    """Which model speaks, through which engine, from which kind of weights.
+
+    `notes` are what the user should know of how it runs ("the context was shortened to 2048 tokens").
+    """
 
     name: str
     engine: str
     quantization: str
     parameters: int | None = None
     context_tokens: int = 0
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

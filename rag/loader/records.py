@@ -60,8 +60,8 @@ class Quantization:
     """How the weights are stored.
 
     `method` is one of METHODS; `detail` is for people ("4-bit, group 128", "Q4_K_M"); `bits` are those of
-    one weight, scales left out; `evidence` says which tensors and files show it. `declared` is the method that
-    the model's settings claim: engines believe it, so where it differs from `method` they read wrong weights.
+    one weight, scales left out; `evidence` says which tensors and files show it. `declared` is the method
+    that the model's settings claim: engines believe it, so where it is another they read wrong weights.
     """
 
     method: str = "none"
@@ -271,9 +271,10 @@ class Plan:
     """One way to run one model, as the worker gets it; every field is of JSON's types.
 
     `model` is a file, a folder, or for the remote engine a URL. `quantization` is that of the weights in
-    memory, `stored` the method that the files carry: they differ where weights are reduced on load.
+    memory, `stored` the files' own method: they differ where weights are reduced on load.
     `device` is "cpu", "cuda" or "disk" (CPU with an offload folder). `max_memory_bytes` caps the worker's
-    memory; loading is given up after `load_seconds`. `need_bytes` and `peak_bytes` are predicted.
+    memory; loading is given up after `load_seconds`. `must_have_bytes` and `peak_bytes` are predicted. `repo`,
+    and for a GGUF file its name there, say from where on the hub it has to be downloaded first.
     """
 
     model: str
@@ -298,6 +299,8 @@ class Plan:
     trust_remote_code: bool = False
     requantize: str | None = None
     load_format: str = "auto"
+    repo: str | None = None
+    file: str | None = None
     sanity: bool = True
     notes: tuple[str, ...] = ()
 

@@ -1,4 +1,4 @@
-"""The parent's side: starts the worker, speaks for its model, and says why when it dies."""
+"""The parent's side: starts the worker, speaks for its model, says why it dies, and tries the next way."""
 
 from __future__ import annotations
 
@@ -7,65 +7,99 @@ import itertools
 import queue
 import threading
 import time
-from collections.abc import Generator, Iterator, Sequence
-from concurrent.futures import Future
-from dataclasses import asdict
+from collections.abc import Callable, Generator, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import psutil
-
 from rag.child import Child, ChildGone
-from rag.errors import ModelDied, ModelError, ModelLoadFailed, RagError
+from rag.errors import ModelDied, ModelLoadFailed, RagError
 from rag.loader.base import Report, Sampling, Usage
+from rag.loader.death import Kills, Reached, explain, over_cap, rebuilt
 from rag.loader.records import Plan
+from rag.loader.watch import Sample, Watcher
 from rag.types import Message, ModelInfo
 
 POLL_S = 0.05
-"""How often a waiting caller looks at its cancel event, and the watchdog at the memory."""
+"""How often a waiting caller looks at its cancel event."""
 
-STDERR_LINES = 3
 Answers = queue.SimpleQueue[dict[str, Any]]
-WORKER_ENV = {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false", "PYTHONFAULTHANDLER": "1"}
+Step = Callable[[], Plan]
+"""Makes a plan ready to be loaded, by downloading what it lacks, say; raises RagError when it cannot."""
+
+WORKER_ENV = {
+    "HF_HUB_OFFLINE": "1",
+    "HF_DEACTIVATE_ASYNC_LOAD": "1",  # transformers' loading threads would run ahead of what is reported
+    "TOKENIZERS_PARALLELISM": "false",
+    "PYTHONFAULTHANDLER": "1",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """What loading came to: the plan taken, seconds, highest memory in bytes, the sanity gate's record."""
+
+    plan: Plan
+    seconds: float
+    peak_bytes: int
+    peak_private_bytes: int
+    sanity: dict[str, Any] = field(default_factory=dict)
 
 
 def start(plan: Plan, on_event: Report = lambda event: None) -> WorkerModel:
-    """Begin to load the planned model in a process of its own, and return at once.
-
-    `on_event` hears {"event": "loading" | "ready" | "failed", ...} from another thread.
-    """
-    return WorkerModel(plan, on_event)
+    """Begin to load one plan in a process of its own, and return at once."""
+    return WorkerModel([lambda: plan], plan, on_event)
 
 
 class WorkerModel:
     """A `LanguageModel` whose work is done by a child process; use it as a context manager.
 
-    Any number of threads may ask at once: each request has a number, and the worker takes them in turn.
+    `steps` are the ways to run it, best first: when one fails while it loads, the next is tried.
+    `on_event` hears {"event": ...} from other threads: "trying", "loading", "tensor", "memory",
+    "rung_failed", "ready", "failed". Any number of threads may ask at once: each request has a number.
     """
 
-    def __init__(self, plan: Plan, on_event: Report) -> None:
-        self.plan = plan
+    def __init__(
+        self,
+        steps: Sequence[Step],
+        first: Plan,
+        on_event: Report,
+        closing: threading.Event | None = None,
+    ) -> None:
+        self.plan = first
+        self.loaded: Loaded | None = None
+        self._steps = steps
         self._on_event = on_event
         self._began = time.monotonic()
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         self._pending: dict[int, Answers] = {}
         self._settled = threading.Event()  # loaded, or failed
+        self._spawned = threading.Event()
         self._failure: RagError | None = None
+        self._closing = closing or threading.Event()  # also ends a download
         self._info: ModelInfo | None = None
-        spawned: Future[Child] = Future()
+        self._child: Child | None = None
+        self._watcher: Watcher | None = None
+        self._refusal: RagError | None = None
+        self._reached = Reached()
         # Linux ends the worker together with the thread that started it, so that thread minds it to the end.
-        self._minder = threading.Thread(target=self._mind, args=(spawned,), daemon=True)
+        self._minder = threading.Thread(target=self._mind, daemon=True)
         self._minder.start()
-        self._child = spawned.result()
 
     @property
     def pid(self) -> int:
+        """The worker's process; waits until there is one."""
+        while not (self._spawned.wait(POLL_S) or self._settled.is_set()):
+            continue
+        if self._child is None:
+            self._raise_failure()
+            raise ModelDied(f"{self.plan.name} has no process", "Start it again.")
         return self._child.pid
 
     @property
     def info(self) -> ModelInfo:
         """Which model this is; waits for the worker where the plan does not know the model's size."""
-        if self._info is None and (known := _info_in(self.plan)):
+        if self._info is None and len(self._steps) == 1 and (known := _info_in(self.plan)):
             return known
         return self.wait_ready()
 
@@ -75,11 +109,12 @@ class WorkerModel:
         Raises ModelLoadFailed or EngineMissing with the worker's reason, ModelDied, and TimeoutError when
         it is still loading after `timeout_s` seconds.
         """
-        left = max(0.0, self._began + self.plan.load_seconds - time.monotonic())
-        if not self._settled.wait(left if timeout_s is None else min(left, timeout_s)):
-            if timeout_s is not None and timeout_s < left:
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        while not self._settled.wait(
+            POLL_S if deadline is None else min(POLL_S, max(0.0, deadline - time.monotonic()))
+        ):
+            if deadline is not None and time.monotonic() >= deadline:
                 raise TimeoutError(f"{self.plan.name} is still loading")
-            self._kill(_too_slow(self.plan))
         self._raise_failure()
         assert self._info is not None
         return self._info
@@ -105,25 +140,29 @@ class WorkerModel:
 
     def count_tokens(self, messages: Sequence[Message]) -> int:
         """Tokens of the whole prompt, the model's chat template included."""
-        with self._request({"count": _turns(messages)}) as (_, answers):
-            while "count" not in (message := _next(answers)):
-                continue
-            return message["count"]
+        return self._ask({"count": _turns(messages)}, "count")
+
+    def token_logprobs(self, text: str) -> list[float]:
+        """See `LoadedModel.token_logprobs`."""
+        return self._ask({"score": text}, "scores")
 
     def resident_bytes(self) -> int:
         """Memory that the worker holds now, mapped file pages included; 0 once it is gone."""
-        try:
-            return psutil.Process(self._child.pid).memory_info().rss
-        except psutil.Error:
-            return 0
+        return self._child.resident_bytes() if self._child else 0
+
+    def peak(self) -> Sample:
+        """The highest memory of the worker so far, in bytes."""
+        return self._watcher.peak if self._watcher else Sample()
 
     def close(self) -> None:
-        """End the worker; later requests raise ModelDied."""
+        """End the worker and wait until its memory is given back; later requests raise ModelDied."""
+        self._closing.set()
         loading = not self._settled.is_set()
         self._fail(ModelDied(f"{self.plan.name} was closed", "Start it again."), tell=False)
-        if loading:
-            self._child.kill()  # a library that loads does not listen
-        self._child.close()
+        if child := self._child:
+            if loading:
+                child.kill()  # a library that loads does not listen
+            child.close()
         self._minder.join()
 
     def __enter__(self) -> WorkerModel:
@@ -131,6 +170,14 @@ class WorkerModel:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    # --- requests ---------------------------------------------------------------------------------
+
+    def _ask(self, body: dict[str, Any], key: str) -> Any:
+        with self._request(body) as (_, answers):
+            while key not in (message := _next(answers)):
+                continue
+            return message[key]
 
     @contextlib.contextmanager
     def _request(self, body: dict[str, Any]) -> Iterator[tuple[int, Answers]]:
@@ -149,60 +196,104 @@ class WorkerModel:
 
     def _send(self, message: dict[str, Any]) -> None:
         with contextlib.suppress(ChildGone), self._lock:  # the minder hears of it too, and tells everyone why
-            self._child.send(message)
+            if self._child:
+                self._child.send(message)
 
-    def _mind(self, spawned: Future[Child]) -> None:
-        """Start the worker and pass on what it says until it ends."""
+    # --- the minder's thread ----------------------------------------------------------------------
+
+    def _mind(self) -> None:
+        """Try one way after the other until a model is loaded, then pass on what it says until it ends."""
+        failures: list[tuple[Plan | None, RagError]] = []
+        for step in self._steps:
+            plan: Plan | None = None
+            if failures:
+                self._on_event({"event": "rung_failed", **failures[-1][1].as_dict()["error"]})
+            try:
+                plan = step()
+                self._run(plan)
+            except RagError as error:
+                failures.append((plan, error))
+            if self._settled.is_set() or self._closing.is_set():
+                break
+        if failures:
+            self._fail(_all_failed(failures))
+
+    def _run(self, plan: Plan) -> None:
+        """Load a plan and serve until its worker ends. Raises RagError when it does not come to be ready."""
+        self.plan, self._refusal, self._reached = plan, None, Reached()
+        self._on_event({"event": "trying", "engine": plan.engine, "quantization": plan.quantization})
+        began = time.monotonic()
         try:
             child = Child("rag.loader.worker", env=WORKER_ENV)
         except OSError as error:
-            spawned.set_exception(
-                ModelDied(f"no process can be started for the model: {error}", "Close other programs.")
-            )
-            return
-        spawned.set_result(child)
-        if self.plan.max_memory_bytes:
-            threading.Thread(
-                target=self._watch_memory, args=(self.plan.max_memory_bytes,), daemon=True
-            ).start()
-        refusal = None
+            raise ModelDied(
+                f"no process can be started for the model: {error}", "Close other programs."
+            ) from error
+        kills = Kills(child.pid)
+        self._child, self._watcher = child, Watcher(child.pid, plan, self._over_cap, self._memory)
+        self._spawned.set()
         try:
-            child.send({"load": asdict(self.plan)})
+            if self._closing.is_set():
+                child.kill()
+            child.send({"load": asdict(plan)})
             while True:
-                refusal = self._handle(child.receive() or {}) or refusal
+                left = None if self._settled.is_set() else plan.load_seconds - (time.monotonic() - began)
+                message = child.receive(left if left is None else max(left, 0.0))
+                if message is None:
+                    self._refusal = _too_slow(plan)
+                    child.kill()
+                else:
+                    self._handle(message, began)
         except ChildGone as gone:
+            self._watcher.stop()
             loading = not self._settled.is_set()
-            self._fail(_why(self.plan, gone, refusal, loading, child.stderr_tail))
+            why = explain(plan, gone, self._refusal, self._reached, loading, child.stderr_tail, kills)
+            child.close()
+            if loading:
+                raise why from gone
+            self._fail(why)
 
-    def _handle(self, message: dict[str, Any]) -> RagError | None:
-        """Hand one message to whom it is for; returns the error with which loading failed."""
+    def _handle(self, message: dict[str, Any], began: float) -> None:
+        """Hand one message to whom it is for."""
         if "id" in message:
             with self._lock:
                 answers = self._pending.get(message["id"])
             if answers:
                 answers.put(message)
         elif "event" in message:
+            if message["event"].get("event") == "tensor":
+                self._reached.event = message["event"]
             self._on_event(message["event"])
         elif "ready" in message:
-            self._info = ModelInfo(**message["ready"])
-            self._settled.set()
-            seconds = round(time.monotonic() - self._began, 3)
-            self._on_event({"event": "ready", "seconds": seconds, "resident_bytes": self.resident_bytes()})
+            self._ready(message, began)
         elif "error" in message:
-            return _rebuilt(message["error"])
-        return None
+            self._refusal = self._refusal or rebuilt(message["error"])
 
-    def _watch_memory(self, cap: int) -> None:
-        while self._failure is None and self._child.alive:
-            used = self.resident_bytes()
-            if used > cap:
-                self._kill(_too_large(self.plan, used, cap))
-                return
-            time.sleep(POLL_S)
+    def _ready(self, message: dict[str, Any], began: float) -> None:
+        assert self._watcher
+        seconds = round(time.monotonic() - began, 3)
+        peak = self._watcher.peak
+        resident = self.resident_bytes()
+        private = max(peak.private, self._watcher.now.private)
+        self.loaded = Loaded(
+            self.plan, seconds, max(peak.resident, resident), private, message.get("sanity", {})
+        )
+        self._info = ModelInfo(**{**message["ready"], "notes": self.plan.notes})
+        self._settled.set()
+        self._on_event({"event": "ready", "seconds": seconds, "resident_bytes": resident})
 
-    def _kill(self, reason: RagError) -> None:
-        self._fail(reason)
-        self._child.kill()
+    def _memory(self, sample: Sample) -> None:
+        self._reached.sample = sample
+        if not self._settled.is_set():
+            self._on_event({"event": "memory", "resident_bytes": sample.resident, "left_bytes": sample.left})
+
+    def _over_cap(self, used: int) -> None:
+        reason = over_cap(self.plan, used, self.plan.max_memory_bytes or 0, self._reached)
+        if self._settled.is_set():
+            self._fail(reason)
+        self._refusal = reason
+        if self._child:
+            self._child.kill()
 
     def _fail(self, reason: RagError, tell: bool = True) -> None:
         """Note why the model answers no more, unless that is known, and tell all who wait."""
@@ -219,13 +310,29 @@ class WorkerModel:
 
     def _raise_failure(self) -> None:
         if self._failure is not None:
-            raise _rebuilt(self._failure.as_dict()["error"])  # a new one: each caller adds its own traceback
+            raise rebuilt(self._failure.as_dict()["error"])  # a new one: each caller adds its own traceback
+
+
+def _all_failed(failures: Sequence[tuple[Plan | None, RagError]]) -> RagError:
+    """The last failure, with what was tried before it."""
+    last = failures[-1][1]
+    if len(failures) == 1:
+        return last
+    tried = "".join(
+        f"\n  {plan.engine} {plan.quantization} {plan.dtype or ''}: {error.message}"
+        if plan
+        else f"\n  {error.message}"
+        for plan, error in failures[:-1]
+    )
+    return type(last)(f"{last.message}\nTried before:{tried}", last.fix)
 
 
 def _info_in(plan: Plan) -> ModelInfo | None:
     if plan.parameters is None:
         return None
-    return ModelInfo(plan.name, plan.engine, plan.quantization, plan.parameters, plan.context_tokens)
+    return ModelInfo(
+        plan.name, plan.engine, plan.quantization, plan.parameters, plan.context_tokens, notes=plan.notes
+    )
 
 
 def _turns(messages: Sequence[Message]) -> list[list[str]]:
@@ -239,43 +346,12 @@ def _next(answers: Answers) -> dict[str, Any]:
     except queue.Empty:
         return {}
     if "error" in message:
-        raise _rebuilt(message["error"])
+        raise rebuilt(message["error"])
     return message
-
-
-def _rebuilt(error: dict[str, str]) -> RagError:
-    """The error that travelled as its code, message and fix."""
-    kinds = [ModelError]
-    for kind in kinds:
-        kinds += kind.__subclasses__()
-    named = {kind.code: kind for kind in kinds}
-    return named.get(error["code"], ModelError)(error["message"], error["fix"])
-
-
-def _why(plan: Plan, gone: ChildGone, refusal: RagError | None, loading: bool, stderr: str) -> RagError:
-    """What to tell the user about a worker that ended: its own reason first, then its last words."""
-    lines = [line.strip() for line in stderr.splitlines() if line.strip()]
-    if refusal:
-        told = [line.partition("error ")[2] for line in lines if "error loading model: " in line]
-        detail = f" ({told[-1].partition(': ')[2]})" if told else ""
-        return type(refusal)(refusal.message + detail, refusal.fix)
-    doing = " while loading" if loading else ""
-    last = "".join(f"\n  {line}" for line in lines[-STDERR_LINES:])
-    return ModelDied(
-        f"the process of {plan.name} {gone.explanation}{doing}{last}",
-        "Ask again. If it happens again, close other programs or choose a smaller model.",
-    )
 
 
 def _too_slow(plan: Plan) -> RagError:
     return ModelLoadFailed(
         f"{plan.name} did not load within {plan.load_seconds:g} s",
         "Raise model.load_seconds, or choose a smaller model.",
-    )
-
-
-def _too_large(plan: Plan, used: int, cap: int) -> RagError:
-    return ModelLoadFailed(
-        f"{plan.name} used {used / 1e6:,.0f} MB of memory, over the cap of {cap / 1e6:,.0f} MB",
-        "Raise --max-memory, or choose a smaller model.",
     )

@@ -1,8 +1,9 @@
 """The child process: loads one model, then serves tokens until its parent goes away.
 
-Messages in:  {"load": plan}, then {"id", "stream", "sampling"}, {"id", "count"}, {"cancel": id}
-Messages out: {"event": ...}, {"ready": info} or {"error": ...};
-              {"id", "text"} ..., {"id", "end": usage}; {"id", "count"}; {"id", "error"}
+Messages in:  {"load": plan}, then {"id", "stream", "sampling"}, {"id", "count"}, {"id", "score"},
+              {"cancel": id}
+Messages out: {"event": ...}, {"ready": info, "sanity": ...} or {"error": ...};
+              {"id", "text"} ..., {"id", "end": usage}; {"id", "count"}; {"id", "scores"}; {"id", "error"}
 """
 
 from __future__ import annotations
@@ -15,15 +16,18 @@ import threading
 import traceback
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
-from rag.child import Parent
+from rag.child import Parent, limit_memory
 from rag.errors import ModelError, ModelLoadFailed, RagError
-from rag.loader.base import LanguageModel, Sampling
+from rag.loader.base import LoadedModel, Report, Sampling
+from rag.loader.death import memory_refused, out_of_memory
 from rag.loader.records import Plan
 from rag.types import Message
 
 Request = dict[str, Any]
+RESERVED_BYTES = 1 << 30
 
 
 def main() -> None:
@@ -31,28 +35,41 @@ def main() -> None:
     parent = Parent()
     first = parent.receive()
     assert first is not None
+    plan = Plan(**{**first["load"], "notes": tuple(first["load"]["notes"])})
+    _die_before_others()
+    _cap(plan)
     try:
-        model = load(Plan(**first["load"]), parent)
+        model = load(plan, lambda event: parent.send({"event": event}))
+        found = _examined(model, plan) if plan.sanity else None
     except RagError as error:
         parent.send(error.as_dict())
         return
-    parent.send({"ready": asdict(model.info)})
+    parent.send({"ready": asdict(model.info), "sanity": asdict(found) if found else {}})
     Worker(parent, model).serve()
 
 
-def load(plan: Plan, parent: Parent) -> LanguageModel:
+def _examined(model: LoadedModel, plan: Plan) -> Any:
+    import importlib.util
+
+    if not importlib.util.find_spec("rag.loader.sanity"):  # FIXME
+        return None
+    from rag.loader import sanity
+
+    return sanity.check(model, plan)
+
+
+def load(plan: Plan, report: Report) -> LoadedModel:
     """Load through the plan's engine. Raises ModelError."""
     engine = importlib.import_module(f"rag.loader.engines.{plan.engine}")
     try:
-        return engine.load(plan, lambda event: parent.send({"event": event}))
-    except RagError:
+        return engine.load(plan, report)
+    except RagError as error:
+        if error.__cause__ and out_of_memory(error.__cause__):
+            raise memory_refused(plan, str(error.__cause__).strip().splitlines()[0]) from error
         raise
-    except MemoryError as error:
-        raise ModelLoadFailed(
-            f"memory ran out while {plan.name} was loading",
-            "Close other programs, or choose a smaller model.",
-        ) from error
     except Exception as error:
+        if out_of_memory(error):
+            raise memory_refused(plan, (str(error).strip().splitlines() or [""])[0]) from error
         traceback.print_exc()
         raise ModelLoadFailed(
             f"{plan.name} cannot be loaded: {type(error).__name__}: {error}",
@@ -63,7 +80,7 @@ def load(plan: Plan, parent: Parent) -> LanguageModel:
 class Worker:
     """Counts at once, generates one answer after the other, and hears a cancel in between."""
 
-    def __init__(self, parent: Parent, model: LanguageModel) -> None:
+    def __init__(self, parent: Parent, model: LoadedModel) -> None:
         self._parent = parent
         self._model = model
         self._waiting: queue.SimpleQueue[Request] = queue.SimpleQueue()
@@ -78,6 +95,8 @@ class Worker:
             elif "stream" in request:
                 self._cancels[request["id"]] = threading.Event()
                 self._waiting.put(request)
+            elif "score" in request:
+                self._waiting.put(request)
             else:
                 with self._reporting(request["id"]):
                     tokens = self._model.count_tokens(_messages(request["count"]))
@@ -87,7 +106,11 @@ class Worker:
         while True:
             request = self._waiting.get()
             with self._reporting(request["id"]):
-                self._generate(request)
+                if "score" in request:
+                    scores = self._model.token_logprobs(request["score"])
+                    self._parent.send({"id": request["id"], "scores": scores})
+                else:
+                    self._generate(request)
             self._cancels.pop(request["id"], None)
 
     def _generate(self, request: Request) -> None:
@@ -139,6 +162,22 @@ def _end_with_parent_even_while_loading() -> None:
 
         pr_set_pdeathsig = 1
         ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
+def _die_before_others() -> None:
+    """Have Linux' OOM killer choose this process before the user's other programs."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("800", encoding="ascii")
+
+
+def _cap(plan: Plan) -> None:
+    """Add the system's own limit to the watchdog, which looks only every few milliseconds.
+
+    The limit counts memory that is reserved as well: threads' stacks and allocators' pools, hence the slack.
+    A GPU's driver reserves far more than it uses, so there the watchdog is alone.
+    """
+    if plan.max_memory_bytes and plan.device != "cuda":
+        limit_memory(plan.max_memory_bytes + RESERVED_BYTES)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,117 @@
+"""The way from settings to a model that answers: survey, then the best way first, the next if it fails."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rag.loader import running
+from rag.loader.base import LanguageModel, Report
+from rag.loader.plan import best, refuse_damaged
+from rag.loader.records import Candidate, Plan, Request
+from rag.loader.supervise import Step, WorkerModel
+from rag.loader.survey import URL, Survey, survey
+from rag.loader.units import parse_bytes
+
+if TYPE_CHECKING:
+    from rag.settings import ModelSettings
+
+CONTEXT_TOKENS = 2048
+
+
+def open_model(
+    settings: ModelSettings, context_tokens: int = CONTEXT_TOKENS, on_event: Report = lambda event: None
+) -> LanguageModel:
+    """Begin to load the model that the settings name, in the best way that fits, and return at once.
+
+    `context_tokens` is what prompt and answer need together. A server of ours that runs the model already
+    is used instead of loading it twice. Raises what `survey` raises, DoesNotFit and EngineMissing; what goes
+    wrong later is raised by the model when it is asked.
+    """
+    request = request_of(settings, context_tokens)
+    if URL.match(settings.model) or settings.engine == "remote":
+        return open_remote_model(settings.model, request)
+    surveyed = survey(settings.model, request)
+    if server := running_server(surveyed):
+        return open_remote_model(server, request)
+    return open_best(surveyed, request, on_event)
+
+
+def request_of(settings: ModelSettings, context_tokens: int = CONTEXT_TOKENS) -> Request:
+    """The settings in the plan's terms. Raises UsageError."""
+    return Request(
+        engine=settings.engine,
+        quantization=settings.quantization,
+        dtype=settings.dtype,
+        device=settings.device,
+        context_tokens=settings.context or context_tokens,
+        context_forced=bool(settings.context),
+        max_memory_bytes=None if settings.max_memory is None else parse_bytes(settings.max_memory),
+        threads=settings.threads,
+        load_seconds=settings.load_seconds,
+        tensor_parallel=settings.tensor_parallel,
+        pipeline_parallel=settings.pipeline_parallel,
+        distributed_executor=settings.distributed_executor,
+        gpu_memory_utilization=settings.gpu_memory_utilization,
+        trust_remote_code=settings.trust_remote_code,
+    )
+
+
+def open_best(surveyed: Survey, request: Request, on_event: Report = lambda event: None) -> WorkerModel:
+    """Start the best way that fits; unless one is forced, the next is tried when it fails."""
+    fitting = best(surveyed.candidates)
+    rungs = fitting[:1] if request.forced else fitting
+    return start_all(rungs, on_event, request)
+
+
+def start_all(rungs: Sequence[Candidate], on_event: Report, request: Request | None = None) -> WorkerModel:
+    """Start the first of the candidates, and the next whenever one does not come to be ready."""
+    cancel = threading.Event()
+    steps: list[Step] = [_step(rung.plan, on_event, cancel, request or Request()) for rung in rungs]
+    return WorkerModel(steps, rungs[0].plan, on_event, cancel)
+
+
+def _step(plan: Plan, on_event: Report, cancel: threading.Event, request: Request) -> Step:
+    return (lambda: fetched(plan, on_event, cancel, request)) if plan.repo else (lambda: plan)
+
+
+def fetched(plan: Plan, on_event: Report, cancel: threading.Event, request: Request) -> Plan:
+    """The plan with its model on disk, downloaded if need be, and looked at once more: now the files tell.
+
+    Raises DownloadFailed, ModelNotFound, ModelDamaged, ModelRefused.
+    """
+    from rag.loader.download import download, files_for
+    from rag.loader.inspect import inspect_local
+
+    assert plan.repo
+    folder = download(
+        plan.repo,
+        wanted=lambda sizes: files_for(sizes, plan.engine, plan.file, plan.trust_remote_code),
+        on_event=on_event,
+        cancel=cancel,
+    )
+    place = folder / plan.file if plan.file else folder
+    facts = inspect_local(place)
+    refuse_damaged(facts, request)
+    return replace(
+        plan, model=str(place), repo=None, parameters=facts.parameters, weight_bytes=facts.weight_bytes
+    )
+
+
+def running_server(surveyed: Survey) -> str | None:
+    """The URL of a server of ours that already runs one of the model's forms."""
+    for facts in surveyed.facts:
+        if facts.place and (server := running.find(running.identity(Path(facts.place)))):
+            return server.url
+    return None
+
+
+def open_remote_model(url: str, request: Request) -> LanguageModel:
+    """A model behind an OpenAI-compatible URL."""
+    from rag.loader.engines.remote import open_remote
+
+    name = url.partition("#")[2] or url
+    return open_remote(Plan(url, name, "remote", "unknown", None, request.context_tokens, 1, device="remote"))
