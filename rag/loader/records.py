@@ -271,10 +271,10 @@ class Plan:
     """One way to run one model, as the worker gets it; every field is of JSON's types.
 
     `model` is a file, a folder, or for the remote engine a URL. `quantization` is that of the weights in
-    memory, `stored` the files' own method: they differ where weights are reduced on load.
-    `device` is "cpu", "cuda" or "disk" (CPU with an offload folder). `max_memory_bytes` caps the worker's
-    memory; loading is given up after `load_seconds`. `must_have_bytes` and `peak_bytes` are predicted. `repo`,
-    and for a GGUF file its name there, say from where on the hub it has to be downloaded first.
+    memory, `stored` the files' own method: they differ where weights are reduced on load. `device` is "cpu",
+    "cuda" or "disk" (CPU with an offload folder). `max_memory_bytes` caps the worker's memory; loading is
+    given up after `load_seconds`. `must_have_bytes` and `peak_bytes` are predicted. `repo`, and for a GGUF
+    file its name there, say from where on the hub it has to be downloaded first.
     """
 
     model: str
