@@ -179,24 +179,22 @@ def _satisfies_plainly(found: str, part: str) -> bool:
         return not equal if operator == "!=" else equal
     have, want = _numbers(found), _numbers(wanted)
     if operator == "~=":
-        return have >= want and have[: len(want) - 1] == want[:-1]
+        return have >= want and _equal(found, wanted.rpartition(".")[0] + ".*")
     return {">=": have >= want, "<=": have <= want, ">": have > want, "<": have < want}[operator]
 
 
 def _equal(found: str, wanted: str) -> bool:
     if wanted.endswith(".*"):
-        want = _numbers(wanted[:-2])
-        return _numbers(found)[: len(want)] == want
+        length = wanted.count(".")
+        return _numbers(found)[:length] == _numbers(wanted)[:length]
     return found == wanted or ("+" not in wanted and _numbers(found) == _numbers(wanted))
 
 
 def _numbers(text: str) -> tuple[int, ...]:
-    """The release's numbers without trailing zeros, so that 2.0 equals 2.0.0; suffixes are dropped."""
+    """The release's numbers, filled up with zeros so that 2.0 equals 2.0.0; suffixes are dropped."""
     release = re.match(r"\d+(?:\.\d+)*", text)
     numbers = [int(part) for part in release.group().split(".")] if release else []
-    while numbers and not numbers[-1]:
-        numbers.pop()
-    return tuple(numbers)
+    return tuple((numbers + [0] * 6)[:6])
 
 
 def import_problems(
