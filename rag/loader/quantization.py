@@ -146,6 +146,8 @@ def _declared(block: Mapping[str, Any], file: str, key: str) -> Declared | None:
         method = "bnb-4bit" if bits == 4.0 else "bnb-8bit"
     else:
         method = METHOD_OF_WORD.get(word, "other")
+    if word == "bitnet":
+        bits = 2.0  # three values, four of them in a byte
     spoken = "quant_method" in block
     legacy = word in OLD_WORDS or (key == "quantization_config" and not spoken) or key == "compression_config"
     legacy = (legacy or (bool(sides_word(file)) and not spoken)) and method != "mlx"
@@ -175,6 +177,8 @@ def _word(block: Mapping[str, Any], file: str, key: str) -> str | None:
         return "compressed-tensors"
     if key == "quantization" or (key == "quantization_config" and {"bits", "group_size"} <= block.keys()):
         return "mlx" if {"bits", "group_size"} <= block.keys() else None
+    if "wbits" in block:
+        return "squeezellm"
     return "unknown" if key else sides_word(file)
 
 
@@ -182,7 +186,7 @@ def _numbers(block: Mapping[str, Any]) -> tuple[float | None, int | None]:
     """Bits and group size, under the names that the methods give them."""
     inner = block.get("quantization") if isinstance(block.get("quantization"), dict) else None
     places = [block, inner or {}, *_weight_schemes(block)]
-    bits = _first(places, ("bits", "w_bit", "num_bits", "nbits"))
+    bits = _first(places, ("bits", "w_bit", "wbits", "num_bits", "nbits"))
     group = _first(places, ("group_size", "q_group_size"))
     return (None if bits is None else float(bits)), (None if group is None else int(group))
 

@@ -6,6 +6,7 @@ and Int8Params, compressed-tensors' packed compressors, exllamav2's and v3's Lin
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ MAIN = {
 }
 """Each way to store weights, and the tensor of a module that holds them."""
 EMBEDDINGS = ("embed_tokens", "wte", "word_embeddings", "embed_in")
+FUSED = re.compile(r"(\w+_proj)(?:_(\w+))?")
+"""All experts' weights of one kind in a single tensor, which then has no module of its own."""
 NOT_COUNTED = ("inv_freq", "masked_bias")
 INT32_PACKED = ("I32", "U32")
 
@@ -76,9 +79,10 @@ def split_name(name: str) -> tuple[str, str]:
         module, _, part = name.partition(".weight.")
         return module, f"weight.{part}"
     module, _, part = name.rpartition(".")
-    for ending in ("blocks", "scales"):  # gpt-oss: experts.gate_up_proj_blocks
-        if part.endswith(f"_{ending}"):
-            return f"{module}.{part.removesuffix(f'_{ending}')}", ending
+    if fused := FUSED.fullmatch(part):  # gpt-oss: experts.gate_up_proj_blocks; Llama 4: experts.down_proj
+        rest = fused[2] or "weight"
+        whole = rest in ("weight", "blocks", "scales", "bias")
+        return f"{module}.{fused[1]}", rest if whole else f"weight_{rest}"
     if part.startswith("_weight_"):  # torchao's safetensors form: up_proj._weight_qdata
         return module, part[1:]
     return module, part
@@ -151,6 +155,8 @@ def bits_of(parts: Parts, family: str) -> float | None:
         "mxfp4": 4.0,
         "marlin": 4.0,
     }
+    if family == "torchao" and main.dtype == "I8":
+        return 8.0
     return 4.0 if family == "packed" and main.dtype == "U8" else known.get(family)
 
 
