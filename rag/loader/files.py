@@ -34,20 +34,22 @@ class LocalFiles:
         # home must not be walked.
         found = {}
         for entry in sorted(self._folder.iterdir()):
-            inside = sorted(entry.iterdir()) if entry.is_dir() and not entry.name.startswith(".") else [entry]
-            found.update(
-                {
-                    file.relative_to(self._folder).as_posix(): file.stat().st_size
-                    for file in inside
-                    if file.is_file()
-                }
-            )
+            for file in _inside(entry) if entry.is_dir() else [entry]:
+                if file.is_file():
+                    found[file.relative_to(self._folder).as_posix()] = file.stat().st_size
         return found
 
     def read(self, name: str, start: int = 0, length: int | None = None) -> bytes:
         with (self._folder / name).open("rb") as file:
             file.seek(start)
             return file.read(-1 if length is None else length)
+
+
+def _inside(folder: Path) -> list[Path]:
+    try:
+        return [] if folder.name.startswith(".") else sorted(folder.iterdir())
+    except PermissionError:  # what lies in there cannot be part of a model that is to be read
+        return []
 
 
 def read_json(files: Files, name: str) -> tuple[dict[str, Any], Problem | None]:

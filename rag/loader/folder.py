@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
+from pathlib import PurePosixPath, PureWindowsPath
 
 from rag.loader.files import DOWNLOAD_AGAIN, Files, damaged_json, read_json
 from rag.loader.records import Problem, Shard, Tensor
@@ -71,7 +71,9 @@ class _Index:
             return None
         metadata = content.get("metadata")
         total = metadata.get("total_size") if isinstance(metadata, dict) else None
-        return cls(dict(table or {}), int(total) if isinstance(total, int | float) else None)
+        return cls(
+            dict(table or {}), int(total) if isinstance(total, int | float) and 0 < total < 1e15 else None
+        )
 
 
 def _shards_without_index(sizes: Mapping[str, int], weights: Weights) -> list[str]:
@@ -96,9 +98,9 @@ def _shards_without_index(sizes: Mapping[str, int], weights: Weights) -> list[st
 def _numbered(found: Sequence[re.Match[str]], sizes: Mapping[str, int], weights: Weights) -> list[str]:
     stem, total = found[0][1], int(found[0][3])
     names = [f"{stem}-{number:05}-of-{total:05}.safetensors" for number in range(1, total + 1)]
-    weights.problems.extend(
-        _missing(name, f"{total} files are numbered", sizes) for name in names if name not in sizes
-    )
+    absent = [name for name in names if name not in sizes]
+    if absent:
+        weights.problems.append(_missing(absent, f"the others are numbered up to {total}", sizes))
     if total > 1 and INDEX not in sizes:
         weights.problems.append(
             Problem(
@@ -110,12 +112,12 @@ def _numbered(found: Sequence[re.Match[str]], sizes: Mapping[str, int], weights:
     return names
 
 
-def _missing(name: str, why: str, sizes: Mapping[str, int]) -> Problem:
-    partial = next((other for other in sizes if other.startswith(f"{name}.")), None)
+def _missing(absent: Sequence[str], why: str, sizes: Mapping[str, int]) -> Problem:
+    partial = next((name for name in sizes for one in absent if name.startswith(f"{one}.")), None)
     started = f"; {partial} looks like a download that did not end" if partial else ""
-    return Problem(
-        "shard_missing", f"{name} is not there: {why}{started}", f"Download {name} into the same folder."
-    )
+    what = f"{absent[0]} is" if len(absent) == 1 else f"{len(absent)} weight files ({', '.join(absent)}) are"
+    fix = f"Download {'it' if len(absent) == 1 else 'them'} into the same folder."
+    return Problem("shard_missing", f"{what} not there: {why}{started}", fix)
 
 
 def _check_index(index: _Index, sizes: Mapping[str, int], weights: Weights) -> None:
@@ -125,32 +127,35 @@ def _check_index(index: _Index, sizes: Mapping[str, int], weights: Weights) -> N
         if name.endswith(".safetensors") and "/" not in name and name not in index.shards
     ]
     unlisted = [name for name in unlisted if not NOT_THE_MODEL.match(name)]
-    for name in index.shards:
-        if name not in sizes:
-            weights.problems.append(_not_there(name, index, unlisted, sizes))
+    weights.problems.extend(_not_there(index, unlisted, sizes))
     whole = {shard.name for shard in weights.shards if not shard.problem}
     weights.problems.extend(_absent_tensors(index, whole, weights.tensors))
     if len(whole) == len(index.shards):
         weights.contradictions.extend(_against_total(index, weights.tensors))
 
 
-def _not_there(name: str, index: _Index, unlisted: Sequence[str], sizes: Mapping[str, int]) -> Problem:
+def _not_there(index: _Index, unlisted: Sequence[str], sizes: Mapping[str, int]) -> list[Problem]:
+    absent = [name for name in index.shards if name not in sizes]
+    outside = next((name for name in absent if _leaves_folder(name)), None)
+    if outside:
+        message = f"{INDEX} names {outside}, which lies outside the model's folder"
+        fix = f"Do not use this folder. {DOWNLOAD_AGAIN.format(name=INDEX)}"
+        return [Problem("index_unknown_file", message, fix)]
+    if absent and unlisted:
+        message = f"{INDEX} names {absent[0]}, which is not there; it does not name {unlisted[0]}, which is"
+        fix = f"Give the files the names in {INDEX}, or download all of them again from the same place."
+        return [Problem("index_unknown_file", message, fix)]
+    if not absent:
+        return []
+    count = sum(1 for shard in index.shard_of.values() if shard in absent)
+    return [
+        _missing(absent, f"{INDEX} says that {count} of {len(index.shard_of)} tensors are in there", sizes)
+    ]
+
+
+def _leaves_folder(name: str) -> bool:
     path = PurePosixPath(name.replace("\\", "/"))
-    if path.is_absolute() or ".." in path.parts:
-        return Problem(
-            "index_unknown_file",
-            f"{INDEX} names {name}, which lies outside the model's folder",
-            f"Do not use this folder. {DOWNLOAD_AGAIN.format(name=INDEX)}",
-        )
-    if unlisted:
-        return Problem(
-            "index_unknown_file",
-            f"{INDEX} names {name}, which is not there; it does not name {', '.join(unlisted)}, which is",
-            f"Give the files the names in {INDEX}, or download both again from the same place.",
-        )
-    count = sum(1 for shard in index.shard_of.values() if shard == name)
-    held = f"{INDEX} says that {count} of {len(index.shard_of)} tensors are in it"
-    return _missing(name, held, sizes)
+    return path.is_absolute() or ".." in path.parts or PureWindowsPath(name).is_absolute()
 
 
 def _absent_tensors(index: _Index, whole: set[str], tensors: Sequence[Tensor]) -> list[Problem]:

@@ -86,12 +86,14 @@ def read_header(files: Files, name: str, size: int) -> Header:
 
 def quantization(metadata: dict[str, Any]) -> str:
     """The file's own name for its quantization, as in "Q4_K_M"; "unknown" where it has none."""
-    return FILE_TYPES.get(metadata.get("general.file_type", -1), "unknown")
+    label = metadata.get("general.file_type")
+    return FILE_TYPES.get(label, "unknown") if isinstance(label, int) else "unknown"
 
 
 def context_length(metadata: dict[str, Any]) -> int | None:
     """The longest context, in tokens, that the model was trained for."""
-    return metadata.get(f"{metadata.get('general.architecture')}.context_length")
+    length = metadata.get(f"{metadata.get('general.architecture')}.context_length")
+    return length if isinstance(length, int) else None
 
 
 def control_tokens(metadata: dict[str, Any]) -> list[str]:
@@ -131,6 +133,8 @@ class _Reader:
     def tensors(self, name: str, metadata: dict[str, Any]) -> Header:
         infos = [self._info() for _ in range(self._count)]
         alignment = metadata.get("general.alignment", 32)
+        if not isinstance(alignment, int) or alignment < 1:
+            raise ValueError(f"its alignment is {alignment!r}")
         begin = self._at + -self._at % alignment
         tensors = [
             Tensor(key, kind, shape, bytes_, name, begin + offset)

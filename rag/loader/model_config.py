@@ -127,4 +127,4 @@ def _places(config: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 
 def _positive(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and value > 0
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < 1e12

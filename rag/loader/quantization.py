@@ -9,6 +9,7 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any
 
 from rag.loader.records import Quantization, Tensor
@@ -107,7 +108,7 @@ def detect(
         None if method == "none" else bits,
         tuple(_evidence(stored, said, tensors)),
         bool(agreeing and agreeing.legacy),
-        first.method if first else "none",
+        next((one.method for one in said if one.file == "config.json"), "none"),
     )
     against = [*_against_files(found, stored, said, tensors), *_against_numbers(stored, agreeing)]
     return found, [*against, *_against_dtype(found, config, tensors), *_against_name(found, name)]
@@ -188,7 +189,7 @@ def _numbers(block: Mapping[str, Any]) -> tuple[float | None, int | None]:
     places = [block, inner or {}, *_weight_schemes(block)]
     bits = _first(places, ("bits", "w_bit", "wbits", "num_bits", "nbits"))
     group = _first(places, ("group_size", "q_group_size"))
-    return (None if bits is None else float(bits)), (None if group is None else int(group))
+    return bits, (None if group is None else int(group))
 
 
 def _weight_schemes(block: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
@@ -204,8 +205,8 @@ def _first(places: Sequence[Mapping[str, Any]], keys: Sequence[str]) -> float | 
     for place in places:
         for key in keys:
             value = place.get(key)
-            if isinstance(value, int | float) and not isinstance(value, bool):
-                return value
+            if isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value):
+                return float(value)
     return None
 
 

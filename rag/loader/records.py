@@ -61,7 +61,7 @@ class Quantization:
 
     `method` is one of METHODS; `detail` is for people ("4-bit, group 128", "Q4_K_M"); `bits` are those of
     one weight, scales left out; `evidence` says which tensors and files show it. `declared` is the method
-    that the model's settings claim: engines believe it, so where it is another they read wrong weights.
+    that config.json claims: engines believe it, so where it is another they read wrong weights.
     """
 
     method: str = "none"

@@ -67,7 +67,7 @@ def _header(files: Files, name: str, size: int) -> tuple[dict[str, Any], int]:
     try:
         start = files.read(name, 0, min(size, FIRST_READ))
     except OSError as error:
-        raise _damaged("header_damaged", name, f"{name} cannot be read: {error}") from error
+        raise _Damaged("unreadable", f"{name} cannot be read: {error}", "Check its permissions.") from error
     if pointer := lfs_pointer(name, start):
         raise _Damaged(pointer.kind, pointer.message, pointer.fix)
     for magic, what in NOT_WEIGHTS.items():
@@ -121,6 +121,8 @@ def _tensor(key: str, entry: Any, shard: str, begin: int) -> Tensor:
     try:
         dtype, shape, (start, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
         expected = prod(shape) * BITS[dtype]
+        if any(type(number) is not int for number in (*shape, start, end)):
+            raise TypeError("a length is no whole number")
         whole = expected == (end - start) * 8 and start >= 0 and all(length >= 0 for length in shape)
     except (KeyError, TypeError, ValueError) as error:
         raise _damaged(
