@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,8 +75,9 @@ def _folder(mount_root: str, mount_point: Path, path: str, pid: int | str) -> Pa
     beyond = mount_root.split("/").count("..")
     if beyond and not path.startswith(mount_root):
         # the mount begins above this namespace, which does not tell the names in between
+        number = str(os.getpid() if pid == "self" else pid)
         for procs in mount_point.glob("*/" * beyond + path.strip("/") + "/cgroup.procs"):
-            if str(_own_pid(pid, mount_point)) in read_text(procs).split():
+            if number in read_text(procs).split():
                 return procs.parent
         return mount_point
     if path == mount_root or path.startswith(mount_root.rstrip("/") + "/"):
@@ -83,12 +85,6 @@ def _folder(mount_root: str, mount_point: Path, path: str, pid: int | str) -> Pa
         if ".." not in folder.parts and folder.is_dir():
             return folder
     return mount_point
-
-
-def _own_pid(pid: int | str, mount_point: Path) -> int | str:
-    import os
-
-    return os.getpid() if pid == "self" else pid
 
 
 def read_text(path: Path) -> str:

@@ -13,6 +13,7 @@ from rag.loader import measure
 from rag.loader.cpu import parse_cpuinfo, parse_sysctl
 from rag.loader.gpus import gpus
 from rag.loader.hardware import describe, machine
+from rag.loader.installed import TORCH_CUDA
 from rag.loader.probe import cached_probe, probe
 from rag.loader.records import EngineState, Gpu, Limit, Machine, Probe
 
@@ -252,6 +253,14 @@ def test_looking_at_the_machine_needs_no_package(tmp_path):
     done = subprocess.run([sys.executable, "-c", code], env=environ, capture_output=True, text=True)
     assert done.stderr == ""
     assert int(done.stdout) >= 8
+
+
+def test_a_gpu_that_torch_cannot_use_is_told(nvidia_smi):
+    found = machine({**nvidia_smi(two()), "FOOTNOTE_CACHE": "/nowhere"})
+    assert found.gpus == (RTX, P40)
+    cuda = TORCH_CUDA in found.engines["transformers"].packages
+    told = [warning for warning in found.warnings if "is built for the CPU and cannot use the GPU" in warning]
+    assert len(told) == (0 if cuda else 1)
 
 
 def test_people_read_what_bounds_the_memory_and_what_is_not_known():

