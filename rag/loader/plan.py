@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from rag.errors import DoesNotFit, EngineMissing, ModelDamaged, ModelLoadFailed, ModelRefused, UsageError
@@ -63,7 +63,8 @@ def none_fits(candidates: Sequence[Candidate]) -> ModelLoadFailed | EngineMissin
             nearest.fix or "Choose a smaller model; --recommend lists what fits.",
         )
     closed = [candidate for candidate in candidates if candidate.verdict == "unavailable"]
-    first = (closed or list(candidates))[0]
+    others = closed or list(candidates)
+    first = next((candidate for candidate in others if candidate.plan.device == "cpu"), others[0])
     kind = EngineMissing if closed else ModelRefused
     return kind(f"{first.plan.name} cannot be run here: {first.reason}", first.fix)
 
@@ -76,13 +77,47 @@ def _judge(
 ) -> Candidate:
     plan = _plan(rung, facts, machine, request, told)
     method = facts.quantization.method
+    if refused := _misread(facts, rung.engine):
+        return Candidate(plan, "refused", refused, "Download the model again, or take another version of it.")
     if refused := why_refused(_method_for(rung, method), rung.engine):
-        return Candidate(plan, "refused", refused, "Leave --engine out.")
+        return Candidate(plan, "refused", refused, _instead(method))
     device = "cpu" if rung.device == "disk" else rung.device
     closed, fix = why_unavailable(_method_for(rung, method), rung.engine, device, machine)
     if closed:
         return Candidate(plan, "unavailable", closed, fix)
     return _with_speed(fit(plan, facts, machine, request), facts, machine)
+
+
+def _misread(facts: ModelFacts, engine: str) -> str:
+    """Why an engine that believes the model's settings would read wrong weights; empty where it would not.
+
+    vLLM reads side files too (`get_config_filenames` of its methods), transformers config.json alone.
+    """
+    stored = facts.quantization
+    if facts.kind == "gguf" or engine == "llamacpp":
+        return ""
+    if stored.declared not in ("", stored.method):
+        return (
+            f"the model's settings say {stored.declared} and its tensors are {stored.method}: "
+            f"{engine} would believe the settings and read nonsense"
+        )
+    if engine == "transformers" and stored.method != "none" and not _in_config(facts):
+        return (
+            f"transformers looks for the quantization in config.json, which does not name it: it would take "
+            f"{stored.method} weights for unquantized ones"
+        )
+    return ""
+
+
+def _in_config(facts: ModelFacts) -> bool:
+    inner = facts.config.get("text_config")
+    return any(isinstance(c, Mapping) and c.get("quantization_config") for c in (facts.config, inner))
+
+
+def _instead(method: str) -> str:
+    if method == "gguf":
+        return "Leave --engine out: llama.cpp reads it."
+    return "Take another version of the model: a GGUF file, or unquantized safetensors."
 
 
 def _method_for(rung: Rung, stored: str) -> str:
