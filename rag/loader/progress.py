@@ -163,12 +163,11 @@ class _Bar(_View):
         from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
         from rich.table import Column
 
-        words = {"markup": False}
         columns = (
             SpinnerColumn(),
-            TextColumn("{task.description}", table_column=Column(no_wrap=True), **words),
+            TextColumn("{task.description}", table_column=Column(no_wrap=True), markup=False),
             BarColumn(bar_width=20),
-            TextColumn("{task.fields[facts]}", table_column=Column(no_wrap=True, ratio=1), **words),
+            TextColumn("{task.fields[facts]}", table_column=Column(no_wrap=True, ratio=1), markup=False),
         )
         self._bar = Progress(*columns, console=Console(file=stream), transient=True, expand=True)
         self._task = self._bar.add_task("", total=None, facts="")
