@@ -6,8 +6,9 @@ from importlib import metadata
 
 import pytest
 
-from rag.loader import installed
-from rag.loader.installed import conflicts, import_problems, installed_engines
+from rag.loader import installed, pins
+from rag.loader.installed import import_problems, installed_engines
+from rag.loader.pins import conflicts
 
 
 @pytest.fixture
@@ -82,7 +83,7 @@ def test_a_name_in_the_description_is_no_requirement(install, tmp_path):
     file = tmp_path / "xllamacpp-1.0.dist-info" / "METADATA"
     file.write_text(file.read_text() + "\n\nRequires-Dist: torch>=99\nVersion: 7\n")
     assert conflicts("xllamacpp") == []
-    assert installed.version("xllamacpp") == "1.0"
+    assert pins.version("xllamacpp") == "1.0"
 
 
 def test_what_is_missing_is_told_with_the_command(monkeypatch):
@@ -116,8 +117,8 @@ SPECIFIERS = (
 @pytest.mark.parametrize("specifier", SPECIFIERS)
 def test_the_plain_comparison_agrees_with_packaging(specifier):
     for version in VERSIONS:
-        plainly = all(installed._satisfies_plainly(version, part) for part in specifier.split(","))
-        assert plainly == installed._satisfies(version, specifier), version
+        plainly = all(pins._satisfies_plainly(version, part) for part in specifier.split(","))
+        assert plainly == pins._satisfies(version, specifier), version
 
 
 def test_requirements_are_read_without_packaging(install, monkeypatch):
@@ -126,8 +127,16 @@ def test_requirements_are_read_without_packaging(install, monkeypatch):
     install("vllm", "0.32.0", "torch==2.13.0", "ray[cgraph]>=2.48", "torch<1; sys_platform == 'never'")
     install("torch", "2.14.1")
     assert conflicts("vllm") == [("torch==2.13.0", "2.14.1")]
-    assert installed._parsed("ray[cgraph]>=2.48", "") == ("ray", ">=2.48", True)
-    assert installed._parsed("torch (>=2.4,<3)", "") == ("torch", ">=2.4,<3", True)
+    assert pins._parsed("ray[cgraph]>=2.48", "") == ("ray", ">=2.48", True)
+    assert pins._parsed("torch (>=2.4,<3)", "") == ("torch", ">=2.4,<3", True)
+
+
+def test_metadata_in_an_older_form_is_no_failure(install):
+    install("vllm", "0.32.0", "torch (>=2.4,<2.14) ; broken marker", "numpy>=1.dev-x")
+    install("torch", "2.14-local-build")
+    assert conflicts("vllm") == []
+    install("transformers", "5.19.0", "torch>=2.4,<2.14")
+    assert conflicts("transformers") == [("torch<2.14,>=2.4", "2.14-local-build")]
 
 
 # --- importing ------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from typing import Any
 
 from rag.cores import usable_cores
 from rag.loader.cpu import cpu
-from rag.loader.installed import version
+from rag.loader.pins import version
 from rag.loader.records import Probe
 from rag.places import CHECKOUT, cache_root
 
