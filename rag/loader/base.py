@@ -44,7 +44,7 @@ class LanguageModel(Protocol):
 
     @property
     def info(self) -> ModelInfo:
-        """Which model this is."""
+        """Which model this is; final once it has answered anything."""
 
     def stream(
         self, messages: Sequence[Message], sampling: Sampling, cancel: threading.Event | None = None

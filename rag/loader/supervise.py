@@ -15,6 +15,7 @@ from rag.child import Child, ChildGone
 from rag.errors import ModelDied, ModelLoadFailed, RagError
 from rag.loader.base import Report, Sampling, Usage
 from rag.loader.death import Kills, Reached, explain, over_cap, rebuilt
+from rag.loader.reading import Reading
 from rag.loader.records import Plan
 from rag.loader.watch import Sample, Watcher
 from rag.types import Message, ModelInfo
@@ -82,6 +83,7 @@ class WorkerModel:
         self._watcher: Watcher | None = None
         self._refusal: RagError | None = None
         self._reached = Reached()
+        self._reading = Reading(first)
         # Linux ends the worker together with the thread that started it, so that thread minds it to the end.
         self._minder = threading.Thread(target=self._mind, daemon=True)
         self._minder.start()
@@ -98,8 +100,8 @@ class WorkerModel:
 
     @property
     def info(self) -> ModelInfo:
-        """Which model this is; waits for the worker where the plan does not know the model's size."""
-        if self._info is None and len(self._steps) == 1 and (known := _info_in(self.plan)):
+        """Which model this is: what the plan says while it loads, waiting where that knows no size."""
+        if self._info is None and self._failure is None and (known := _info_in(self.plan)):
             return known
         return self.wait_ready()
 
@@ -220,7 +222,7 @@ class WorkerModel:
 
     def _run(self, plan: Plan) -> None:
         """Load a plan and serve until its worker ends. Raises RagError when it does not come to be ready."""
-        self.plan, self._refusal, self._reached = plan, None, Reached()
+        self.plan, self._refusal, self._reached, self._reading = plan, None, Reached(), Reading(plan)
         self._on_event({"event": "trying", "engine": plan.engine, "quantization": plan.quantization})
         began = time.monotonic()
         try:
@@ -285,6 +287,9 @@ class WorkerModel:
     def _memory(self, sample: Sample) -> None:
         self._reached.sample = sample
         if not self._settled.is_set():
+            if event := self._reading.event(sample.resident):
+                self._reached.event = event
+                self._on_event(event)
             self._on_event({"event": "memory", "resident_bytes": sample.resident, "left_bytes": sample.left})
 
     def _over_cap(self, used: int) -> None:
