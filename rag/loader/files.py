@@ -65,10 +65,15 @@ def read_json(files: Files, name: str) -> tuple[dict[str, Any], Problem | None]:
     try:
         value = json.loads(raw.decode("utf-8"))
     except (ValueError, RecursionError) as error:
-        return {}, damaged_json(name, f"it is not valid JSON ({error})" if raw.strip() else "it is empty")
+        return {}, damaged_json(name, _json_fault(error) if raw.strip() else "it is empty")
     if not isinstance(value, dict):
         return {}, damaged_json(name, "it is no JSON object")
     return value, None
+
+
+def _json_fault(error: Exception) -> str:
+    place = f" (line {error.lineno}, column {error.colno})" if isinstance(error, json.JSONDecodeError) else ""
+    return f"it is not valid JSON{place}"
 
 
 def damaged_json(name: str, reason: str) -> Problem:

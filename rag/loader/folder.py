@@ -165,15 +165,16 @@ def _absent_tensors(index: _Index, whole: set[str], tensors: Sequence[Tensor]) -
     for name, shard in index.shard_of.items():
         if shard in whole and (shard, name) not in there:
             absent.setdefault(shard, []).append(name)
-    return [
-        Problem(
-            "tensor_missing",
-            f"{INDEX} says that {names[0]} is in {shard}, which does not hold it"
-            + (f" (nor {len(names) - 1} more)" if len(names) > 1 else ""),
-            f"{INDEX} and {shard} are not from the same model version: download both again.",
-        )
-        for shard, names in absent.items()
-    ]
+    return [_absent(shard, names) for shard, names in absent.items()]
+
+
+def _absent(shard: str, names: Sequence[str]) -> Problem:
+    are, them = ("is", "it") if len(names) == 1 else (f"and {len(names) - 1} more are", "them")
+    return Problem(
+        "tensor_missing",
+        f"{INDEX} says that {names[0]} {are} in {shard}, which does not hold {them}",
+        f"{INDEX} and {shard} are from different versions of the model: download both again.",
+    )
 
 
 def _against_total(index: _Index, tensors: Sequence[Tensor]) -> list[str]:
@@ -191,7 +192,7 @@ def _no_weights(sizes: Mapping[str, int]) -> Problem:
         if name.endswith(PICKLES) and "/" not in name and PICKLED_WEIGHTS.match(name)
     ]
     if pickles:
-        more = f" and {len(pickles) - 1} more files" if len(pickles) > 1 else ""
+        more = f" and {len(pickles) - 1} more" if len(pickles) > 1 else ""
         return Problem(
             "pickle_only",
             f"the weights are pickles only ({pickles[0]}{more}), which can run programs and are not read",

@@ -6,7 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from rag.loader import gguf
@@ -75,8 +75,8 @@ def gguf_facts(
     files: Files, file: str, target: str, name: str, place: Path | None, repo: str | None
 ) -> ModelFacts:
     """The facts of one model; `file` is its only file, or any of its numbered parts."""
-    sizes = files.sizes()
-    parts = _read(files, _names(file), sizes)
+    names = _names(file)
+    parts = _read(files, names, files.sizes())
     metadata, tensors = parts.metadata, parts.tensors
     family = str(metadata.get("general.architecture", ""))
     config = _config(metadata, family, tensors) if metadata else {}
@@ -90,7 +90,7 @@ def gguf_facts(
         target=target,
         name=name,
         kind="gguf",
-        place=place,
+        place=place.with_name(PurePosixPath(names[0]).name) if place else None,
         repo=repo,
         architecture=family,
         model_type=family,
@@ -252,10 +252,14 @@ def _quantization(metadata: Mapping[str, Any], tensors: Sequence[Tensor]) -> tup
 def _shares(count: Sequence[tuple[str, int]]) -> str:
     """As in "mostly Q4_K (81 %), some Q6_K (18 %) and F32 (1 %)"."""
     total = sum(number for _, number in count) or 1
-    told = [f"{dtype} ({max(100 * number / total, 1):.0f} %)" for dtype, number in count[:3]]
+    told = [f"{dtype} ({_percent(number / total)})" for dtype, number in count[:3]]
     if len(told) == 1:
         return f"all {count[0][0]}"
     return f"mostly {told[0]}, some {' and '.join(told[1:])}"
+
+
+def _percent(share: float) -> str:
+    return "under 1 %" if share < 0.01 else "over 99 %" if share > 0.99 else f"{100 * share:.0f} %"
 
 
 def _bits(dtype: str) -> float:

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from rag.errors import ModelNotFound
 from rag.loader import model_config, quantization
-from rag.loader.files import Files, LocalFiles, lfs_pointer, read_json
+from rag.loader.files import DOWNLOAD_AGAIN, Files, LocalFiles, lfs_pointer, read_json
 from rag.loader.folder import read_weights
 from rag.loader.gguf_facts import PART, gguf_facts
 from rag.loader.records import ModelFacts, Problem
@@ -61,13 +61,14 @@ def inspect_files(
 ) -> ModelFacts:
     """The facts of a model whose files are here or elsewhere; `gguf` names one of its files.
 
-    Raises ModelNotFound where there is no model; what is wrong with a model is among its facts.
+    `place` is the folder, or the GGUF file, on disk. Raises ModelNotFound where there is no model; what is
+    wrong with a model is among its facts.
     """
     sizes = files.sizes()
-    gguf = gguf or _only_gguf(sizes, target)
+    if not gguf and (gguf := _only_gguf(sizes, target)) and place:
+        name, place = PurePosixPath(gguf).stem, place / gguf
     if gguf:
-        file = place / gguf if place and place.is_dir() else place
-        return gguf_facts(files, gguf, target, name, file, repo)
+        return gguf_facts(files, gguf, target, name, place, repo)
     if "config.json" not in sizes:
         problem = _no_config(files, sizes, target)
         return ModelFacts(target, name, "folder", place, repo, problems=(problem,))
@@ -96,7 +97,7 @@ def _no_config(files: Files, sizes: Mapping[str, int], target: str) -> Problem:
         message = (
             f"this is a LoRA adapter (adapter_config.json), without the weights of {base} that it changes"
         )
-        fix = f"Use {base}, or a version of the model into which the adapter is merged."
+        fix = f"Use {base}, or a version of it into which the adapter is merged."
         return Problem("adapter_only", message, fix)
     inner = sorted(name.partition("/")[0] for name in sizes if name.endswith("/config.json"))
     weights = any(name.endswith((".safetensors", ".bin", ".pth")) for name in sizes)
@@ -173,7 +174,7 @@ class _Folder:
             if pointer := lfs_pointer(name, start):
                 self.problems.append(pointer)
             elif not start:
-                fix = f"Download {name} again."
+                fix = DOWNLOAD_AGAIN.format(name=name)
                 self.problems.append(Problem("tokenizer_missing", f"{name} is empty: it has 0 bytes", fix))
             return True
         message = (
@@ -206,12 +207,8 @@ class _Folder:
         if kind in model_config.BUILT_IN:
             self.warnings.append(f"{programs[0]} is not run: transformers knows {kind} itself")
             return False
-        message = (
-            f"config.json wants a program of the model's own to be run ({', '.join(programs)}: auto_map)"
-        )
-        fix = (
-            "Read the program; if you trust it, allow it with --trust-remote-code. Else choose another model."
-        )
+        message = f"config.json wants programs of the model's own to be run ({', '.join(programs)})"
+        fix = "Read them; if you trust them, allow them with --trust-remote-code. Else choose another model."
         self.problems.append(Problem("remote_code", message, fix))
         return True
 

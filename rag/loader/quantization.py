@@ -42,6 +42,7 @@ FAMILIES = {  # a method, and the ways in which it may store weights; the first 
         "torchao": ("torchao", "int8", "fp8", "packed-weight"),
         "auto-round": ("gptq", "awq", "fp8", "packed"),
     },
+    **{"other": ("unknown", "packed-weight", "codebook", "int8", "fp8", "packed", "nvfp4")},
     **{"quark": ("packed-weight", "fp8", "int8"), "exl2": ("exl2",), "exl3": ("exl3",), "mlx": ("mlx",)},
 }
 METHOD_OF_FAMILY = {  # where no file says anything that fits
@@ -50,7 +51,7 @@ METHOD_OF_FAMILY = {  # where no file says anything that fits
     },
     **{family: family for family in ("squeezellm", "exl2", "exl3", "mlx")},
     **{"plain": "none", "packed": "compressed-tensors", "int8": "compressed-tensors", "nvfp4": "modelopt"},
-    **{"marlin": "gptq", "packed-weight": "other", "codebook": "other"},
+    **{"marlin": "gptq", "packed-weight": "other", "codebook": "other", "unknown": "other"},
 }
 SHAPES = {
     **{
@@ -118,8 +119,7 @@ def _method(stored: Storage, first: Declared | None, seen: bool) -> str:
     """Shapes win: what a file says counts only where the weights can be stored that way."""
     if first is None:
         return METHOD_OF_FAMILY[stored.family]
-    unknown = (stored.family,) if stored.modules else ()
-    fits = not seen or stored.family in FAMILIES.get(first.method, unknown)
+    fits = not seen or stored.family in FAMILIES[first.method]
     return first.method if fits else METHOD_OF_FAMILY[stored.family]
 
 
@@ -240,7 +240,8 @@ def _evidence(stored: Storage, said: Sequence[Declared], tensors: Sequence[Tenso
         count = f"{stored.modules} modules" if stored.modules > 1 else "1 module"
         yield f"{count} like {stored.example}"
     elif tensors:
-        yield f"no packed tensors among {len(tensors)}; most weights are {_main_dtype(tensors)}"
+        form = "in no known form" if stored.family == "unknown" else "none of them packed"
+        yield f"{len(tensors)} tensors, {form}; most weights are {_main_dtype(tensors)}"
     for one in said:
         yield f"{one.where} says {one.word}" + (f" ({one.bits:g}-bit)" if one.bits else "")
 

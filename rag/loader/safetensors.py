@@ -77,9 +77,8 @@ def _header(files: Files, name: str, size: int) -> tuple[dict[str, Any], int]:
         raise _damaged("shard_truncated", name, f"{name} has only {size} bytes, fewer than any header")
     (length,) = struct.unpack("<Q", start[:8])
     if not 2 <= length <= LONGEST_HEADER:
-        raise _damaged(
-            "header_damaged", name, f"{name} is no safetensors file: its header would have {length:,} bytes"
-        )
+        fault = f"{name} is no safetensors file: its first bytes give no possible length of a header"
+        raise _damaged("header_damaged", name, fault)
     if 8 + length > size:
         raise _damaged(
             "shard_truncated",
@@ -118,6 +117,9 @@ def _tensors(header: dict[str, Any], name: str, begin: int) -> tuple[Tensor, ...
 
 
 def _tensor(key: str, entry: Any, shard: str, begin: int) -> Tensor:
+    if isinstance(entry, dict) and entry.get("dtype") not in BITS:
+        fault = f"{key} is of the unknown type {entry.get('dtype')!r}"
+        raise _damaged("header_damaged", shard, f"{shard} has a damaged header: {fault}")
     try:
         dtype, shape, (start, end) = entry["dtype"], tuple(entry["shape"]), entry["data_offsets"]
         expected = prod(shape) * BITS[dtype]

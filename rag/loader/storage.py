@@ -26,13 +26,14 @@ MAIN = {
 EMBEDDINGS = ("embed_tokens", "wte", "word_embeddings", "embed_in")
 FUSED = re.compile(r"(\w+_proj)(?:_(\w+))?")
 """All experts' weights of one kind in a single tensor, which then has no module of its own."""
+FLOATS = re.compile(r"B?F\d")
 NOT_COUNTED = ("inv_freq", "masked_bias")
 INT32_PACKED = ("I32", "U32")
 
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """The way in which most of the quantized modules are stored; `family` is a key of MAIN or "plain".
+    """The way in which most quantized modules are stored; `family` is a key of MAIN, "plain" or "unknown".
 
     `bits` and `group` (weights that share a scale; -1: a whole row) are None where the shapes do not tell
     them; `bits_times_group` is what they tell of some formats instead. `example` names one module's tensors.
@@ -46,14 +47,14 @@ class Storage:
     example: str = ""
 
 
-def storage(tensors: Iterable[Tensor]) -> Storage:
+def storage(tensors: Sequence[Tensor]) -> Storage:
     """How these tensors are stored."""
     by_family: dict[str, list[tuple[str, Parts]]] = {}
     for module, its in modules(tensors).items():
         if family := family_of(its):
             by_family.setdefault(family, []).append((module, its))
     if not by_family:
-        return Storage()
+        return Storage() if _mostly_numbers(tensors) else Storage("unknown")
     family, found = max(by_family.items(), key=lambda item: len(item[1]))
     name, parts = found[0]
     bits = Counter(bits_of(parts, family) for _, parts in found).most_common(1)[0][0]
@@ -62,6 +63,12 @@ def storage(tensors: Iterable[Tensor]) -> Storage:
     group = Counter(_group(parts, family, bits) for _, parts in found).most_common(1)[0][0]
     product = _bits_times_group(parts, family)
     return Storage(family, len(found), bits, group, product, _example(name, parts, family))
+
+
+def _mostly_numbers(tensors: Sequence[Tensor]) -> bool:
+    """Whether most elements are floating-point numbers, and so weights as they are."""
+    integers = sum(tensor.elements for tensor in tensors if not FLOATS.match(tensor.dtype))
+    return 2 * integers <= sum(tensor.elements for tensor in tensors)
 
 
 def modules(tensors: Iterable[Tensor]) -> dict[str, dict[str, Tensor]]:
