@@ -37,25 +37,28 @@ def ancestry(controller: str, pid: int | str = "self", root: Path = ROOT) -> tup
     memberships = [line.split(":", 2) for line in read_text(root / f"proc/{pid}/cgroup").splitlines()]
     for version in (1, 2):  # in a hybrid set-up the controllers are in version 1
         for _, names, path in memberships:
-            wanted = controller in names.split(",") if version == 1 else names == ""
-            if not wanted:
-                continue
-            for mount_root, mount_point in _mounts(root, version, controller):
+            member = controller in names.split(",") if version == 1 else names == ""
+            if member and (mounts := _mounts(root, version, controller)):
+                # one mount may show another container's groups only; the shortest root shows most
+                mount_root, mount_point = min(mounts, key=lambda at: (not _shows(at[0], path), len(at[0])))
                 return _upwards(mount_root, root / mount_point.lstrip("/"), path, version, pid)
     return ()
 
 
+def _shows(mount_root: str, path: str) -> bool:
+    return path == mount_root or path.startswith(mount_root.rstrip("/") + "/")
+
+
 def _mounts(root: Path, version: int, controller: str) -> list[tuple[str, str]]:
-    """Root and mount point of each mount of the hierarchy, the one that shows most first."""
+    """Root and mount point of each mount of the hierarchy."""
     found = []
     for line in read_text(root / "proc/self/mountinfo").splitlines():
         before, _, after = line.partition(" - ")
-        kind, *_, options = after.split(" ")
-        right_kind = kind == "cgroup2" if version == 2 else kind == "cgroup"
-        if right_kind and (version == 2 or controller in options.split(",")):
+        kind, options = after.split(" ")[0], after.split(" ")[-1].split(",")
+        if (version, kind) == (2, "cgroup2") or (version, kind) == (1, "cgroup") and controller in options:
             fields = before.split(" ")
             found.append((_unescaped(fields[3]), _unescaped(fields[4])))
-    return sorted(found, key=lambda mount: len(mount[0]))
+    return found
 
 
 def _upwards(
@@ -73,14 +76,14 @@ def _upwards(
 def _folder(mount_root: str, mount_point: Path, path: str, pid: int | str) -> Path:
     """Where the group's files lie: at the mount point itself when its place below is not to be known."""
     beyond = mount_root.split("/").count("..")
-    if beyond and not path.startswith(mount_root):
+    if beyond and not _shows(mount_root, path):
         # the mount begins above this namespace, which does not tell the names in between
         number = str(os.getpid() if pid == "self" else pid)
         for procs in mount_point.glob("*/" * beyond + path.strip("/") + "/cgroup.procs"):
             if number in read_text(procs).split():
                 return procs.parent
         return mount_point
-    if path == mount_root or path.startswith(mount_root.rstrip("/") + "/"):
+    if _shows(mount_root, path):
         folder = mount_point / path[len(mount_root) :].strip("/")
         if ".." not in folder.parts and folder.is_dir():
             return folder

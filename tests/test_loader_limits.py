@@ -120,6 +120,19 @@ def test_a_container_without_namespace_sees_its_own_group_at_the_mount_point(tmp
     ]
 
 
+def test_of_several_mounts_the_one_that_shows_the_own_group_counts(tmp_path):
+    other = V1_MOUNT.format(root="/x").replace("/sys/fs/cgroup/memory", "/other")
+    files = {
+        "proc/self/mountinfo": f"{other}\n{V1_MOUNT.format(root='/docker/4f2a')}",
+        "proc/self/cgroup": "4:memory:/docker/4f2a",
+        **v1("other", GIB),
+        **v1("sys/fs/cgroup/memory", 2 * GIB, GIB, above=2 * GIB),
+    }
+    assert groups_in(limits.linux_limits(machine(tmp_path, files))) == [
+        Limit("cgroup /docker/4f2a", 2 * GIB, GIB)
+    ]
+
+
 def test_a_v1_limit_above_the_container_is_known_from_the_statistics(tmp_path):
     files = {
         "proc/self/mountinfo": V1_MOUNT.format(root="/docker/4f2a"),

@@ -75,7 +75,8 @@ def bandwidth() -> float:
         except Exception:  # missing or broken; then copying has to do
             return _copied(size, cores, pool)
         parts = np.array_split(np.ones(size // 8, np.int64), cores)
-        return size / fastest(lambda: list(pool.map(np.sum, parts)))  # numpy lets other threads run
+        # numpy lets other threads run meanwhile
+        return size / fastest(lambda: list(pool.map(np.sum, parts)), 2 * SECONDS_EACH)
 
 
 def _copied(size: int, cores: int, pool: ThreadPoolExecutor) -> float:
