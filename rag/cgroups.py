@@ -55,7 +55,7 @@ def _mounts(root: Path, version: int, controller: str) -> list[tuple[str, str]]:
     for line in read_text(root / "proc/self/mountinfo").splitlines():
         before, _, after = line.partition(" - ")
         kind, options = after.split(" ")[0], after.split(" ")[-1].split(",")
-        if (version, kind) == (2, "cgroup2") or (version, kind) == (1, "cgroup") and controller in options:
+        if (version, kind) == (2, "cgroup2") or ((version, kind) == (1, "cgroup") and controller in options):
             fields = before.split(" ")
             found.append((_unescaped(fields[3]), _unescaped(fields[4])))
     return found
