@@ -368,6 +368,31 @@ def test_experts_fused_into_one_tensor_show_their_storage():
     assert (stored.family, stored.modules, stored.bits) == ("fp8", 1, 8)
 
 
+@pytest.mark.parametrize(
+    ("name", "detail"),
+    [
+        ("fp8-tensor", "8-bit, per tensor"),
+        ("fp8-block", "8-bit, blocks of 128 x 128"),
+        ("ct-int", "8-bit, int-quantized"),
+    ],
+)
+def test_the_detail_says_what_shares_a_scale(name, detail, tmp_path):
+    assert inspect_local(tiny.FORMS[name].build(tmp_path)).quantization.detail == detail
+
+
+def test_a_row_shorter_than_a_group_is_no_contradiction(tmp_path):
+    config = tiny.quantized("gptq", bits=4, group_size=64)
+    facts = inspect_local(tiny.folder_of(tmp_path, tiny.tensors_of(tiny.gptq(group=64)), config))
+    assert (facts.quantization.detail, facts.contradictions) == ("4-bit, group 64", ())
+
+
+@pytest.mark.parametrize(
+    "architecture", ["InternVLChatModel", "QWenLMHeadModel", "Gemma3ForConditionalGeneration"]
+)
+def test_an_architecture_with_an_unusual_name_is_left_to_the_engine(architecture, tmp_path):
+    assert inspect_local(folder_with(tmp_path, architectures=[architecture])).problems == ()
+
+
 def test_a_multimodal_model_is_read_through_its_text_config(tmp_path):
     text = {"max_position_embeddings": 8192, "torch_dtype": "float16", "tie_word_embeddings": True}
     tensors = {f"language_{name}": value for name, value in tiny.tensors_of(tiny.plain("F16")).items()}

@@ -164,8 +164,20 @@ CONTRADICTIONS = {
         "none",
         "config.json says the weights are bfloat16, but most are F16",
     ),
+    "two-sets-of-weights": Contradiction(
+        lambda folder: plain_folder(plain_folder(folder, shards=3)),
+        "none",
+        f"model.safetensors is there, and so is {INDEX}, which names other files: transformers reads the "
+        "one, vLLM the others",
+    ),
     "total-size": Contradiction(
         wrong_total, "none", f"{INDEX} declares 378,112 bytes of weights, but the files hold 189,056"
+    ),
+    "gguf-name": Contradiction(
+        lambda folder: tiny.gguf_file(folder, "tiny.Q8_0.gguf"),
+        "gguf",
+        "the name tiny.Q8_0 speaks of Q8_0, but the weights are Q4_K_M",
+        "gguf",
     ),
     "gguf-label": Contradiction(
         lambda folder: tiny.gguf_file(folder, "tiny.Q8_0.gguf", "Q4_0", label=7, output="Q4_0"),
@@ -296,6 +308,12 @@ def gguf_with(metadata: dict, tensors: dict | None = None, order: str = "<") -> 
         return file
 
     return build
+
+
+def _nested(depth: int) -> bytes:
+    """A header whose one value is a list of lists of lists."""
+    lists = struct.pack("<I", 9) + struct.pack("<IQ", 9, 1) * depth
+    return b"GGUF" + struct.pack("<IQQQ", 3, 0, 1, 1) + b"k" + lists + bytes(64)
 
 
 def part_missing(folder: Path) -> Path:
@@ -554,6 +572,18 @@ DAMAGES = {
         "not_a_text_generator",
         "config.json names the architecture LlamaForSequenceClassification, which does not generate text",
         "Choose a chat model.",
+    ),
+    "reward-model": Damage(
+        config(architectures=["Qwen2ForRewardModel"], model_type="qwen2"),
+        "not_a_text_generator",
+        "config.json names the architecture Qwen2ForRewardModel, which does not generate text",
+        "Choose a chat model.",
+    ),
+    "gguf-nested-too-deep": Damage(
+        gguf(lambda data: _nested(2000)),
+        "header_damaged",
+        "tiny.Q4_K_M.gguf is no readable GGUF file: its header makes no sense (lists within lists)",
+        AGAIN.format("tiny.Q4_K_M.gguf"),
     ),
     "translator": Damage(
         config(architectures=["T5ForConditionalGeneration"], model_type="t5", is_encoder_decoder=True),

@@ -12,6 +12,7 @@ from rag.loader.records import Problem, Shard, Tensor
 from rag.loader.safetensors import read_shard
 
 INDEX = "model.safetensors.index.json"
+SINGLE = "model.safetensors"
 NUMBERED = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.safetensors")
 NOT_THE_MODEL = re.compile(r"(consolidated|adapter_model|training_args)")
 PICKLES = (".bin", ".pt", ".pth", ".ckpt")
@@ -33,6 +34,12 @@ def read_weights(files: Files, sizes: Mapping[str, int]) -> Weights:
     """Read the headers of all shards that a loader would read, and check them against the index."""
     weights = Weights()
     index = _Index.read(files, sizes, weights)
+    if index and SINGLE in sizes and SINGLE not in index.shards:
+        weights.contradictions.append(
+            f"{SINGLE} is there, and so is {INDEX}, which names other files: transformers reads the one, "
+            "vLLM the others"
+        )
+        index = None
     names = index.shards if index else _shards_without_index(sizes, weights)
     for name in names:
         if name in sizes:
@@ -78,8 +85,8 @@ class _Index:
 
 def _shards_without_index(sizes: Mapping[str, int], weights: Weights) -> list[str]:
     """What a loader finds by itself: model.safetensors, else a numbered set, else whatever is there."""
-    if "model.safetensors" in sizes:
-        return ["model.safetensors"]
+    if SINGLE in sizes:
+        return [SINGLE]
     names = [
         name
         for name in sorted(sizes)
@@ -89,9 +96,7 @@ def _shards_without_index(sizes: Mapping[str, int], weights: Weights) -> list[st
     if numbered:
         return _numbered(numbered, sizes, weights)
     if names:
-        weights.warnings.append(
-            f"the weights are in {names[0]}; transformers looks for model.safetensors only"
-        )
+        weights.warnings.append(f"the weights are in {names[0]}; transformers looks for {SINGLE} only")
     return names
 
 

@@ -39,6 +39,8 @@ SCALARS = {0: "B", 1: "b", 2: "H", 3: "h", 4: "I", 5: "i", 6: "f", 7: "?", 10: "
 # fmt: on
 STRING, ARRAY = 8, 9
 CHUNK = 1 << 20
+LONGEST_HEADER = 1 << 28
+"""Bytes; real ones have up to about 20 MB. A damaged length must not have a whole file read."""
 LONG_ARRAY = 4096
 """Strings; longer lists are a vocabulary, which an inspection counts and does not keep."""
 
@@ -80,8 +82,8 @@ def read_header(files: Files, name: str, size: int) -> Header:
         return reader.tensors(name, metadata)
     except KeyError as error:
         raise ValueError(f"a value of the unknown kind {error}") from error
-    except (OverflowError, MemoryError, struct.error) as error:
-        raise ValueError("the file ends within its header") from error
+    except (OverflowError, struct.error) as error:
+        raise ValueError(f"its header makes no sense ({error})") from error
 
 
 def quantization(metadata: dict[str, Any]) -> str:
@@ -159,6 +161,8 @@ class _Reader:
             return
         if self._at + length > self._size:
             raise ValueError("the file ends within its header")
+        if self._at + length > LONGEST_HEADER:
+            raise ValueError("its header is longer than that of any real file")
         while missing > 0:
             more = self._read(len(self._data), max(missing, CHUNK))
             if not more:
@@ -185,6 +189,8 @@ class _Reader:
         if kind != ARRAY:
             return self._unpack(SCALARS[kind])[0]
         inner, count = self._unpack("IQ")
+        if inner == ARRAY:  # the format allows it, and no model has any
+            raise ValueError("its header makes no sense (lists within lists)")
         if count > self._size - self._at:
             raise ValueError("the file ends within its header")
         if inner in SCALARS:

@@ -11,7 +11,7 @@ from typing import Any
 
 from rag.loader import gguf
 from rag.loader.files import DOWNLOAD_AGAIN, Files, amount, lfs_pointer
-from rag.loader.model_config import BASE_MODEL
+from rag.loader.model_config import BASE_MODEL, window_notes
 from rag.loader.records import ModelFacts, Problem, Quantization, Shard, Tensor
 
 PART = re.compile(r"(.+)-(\d{5})-of-(\d{5})\.gguf", re.I)
@@ -51,6 +51,7 @@ ENCODERS = (
     "jina-bert-v3",
     "t5encoder",
 )
+NAMED_TYPE = re.compile(r"(?<![a-z\d])((?:i?q|tq)\d_\w+|bf16|f16|f32|fp16)(?![a-z\d])", re.I)
 FLOATS = ("F32", "F16", "BF16", "F64")
 
 
@@ -103,7 +104,8 @@ def gguf_facts(
         shards=tuple(parts.shards),
         tensors=tensors,
         config=config,
-        contradictions=tuple(contradictions),
+        contradictions=tuple(contradictions or _against_name(name, quantization)),
+        warnings=tuple(window_notes(config)),
         problems=tuple(problems),
     )
 
@@ -256,6 +258,14 @@ def _shares(count: Sequence[tuple[str, int]]) -> str:
     if len(told) == 1:
         return f"all {count[0][0]}"
     return f"mostly {told[0]}, some {' and '.join(told[1:])}"
+
+
+def _against_name(name: str, found: Quantization) -> list[str]:
+    """A file may have been renamed; mixes may differ by a bit from what they are called."""
+    match = NAMED_TYPE.search(name)
+    if not match or found.bits is None or abs(_bits(match[1]) - found.bits) <= 1:
+        return []
+    return [f"the name {name} speaks of {match[1].upper()}, but the weights are {found.detail}"]
 
 
 def _percent(share: float) -> str:

@@ -9,10 +9,12 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from rag.errors import ModelNotFound
-from rag.loader import model_config, quantization
+from rag.loader import model_config
+from rag.loader.declared import SIDE_FILES
 from rag.loader.files import DOWNLOAD_AGAIN, Files, LocalFiles, lfs_pointer, read_json
 from rag.loader.folder import read_weights
 from rag.loader.gguf_facts import PART, gguf_facts
+from rag.loader.quantization import detect
 from rag.loader.records import ModelFacts, Problem
 from rag.loader.storage import parameters
 
@@ -123,19 +125,19 @@ class _Folder:
 
     def facts(self, target: str, place: Path | None) -> ModelFacts:
         config = self._json("config.json")
-        sides = {name: self._json(name) for name in quantization.SIDE_FILES if name in self.sizes}
+        sides = {name: self._json(name) for name in SIDE_FILES if name in self.sizes}
         weights = read_weights(self.files, self.sizes)
         self.problems += weights.problems
         self.warnings += weights.warnings
         tensors = tuple(weights.tensors)
         named = self.repo or self.name
-        found, contradictions = quantization.detect(tensors, config, sides, named)
+        found, contradictions = detect(tensors, config, sides, named)
         dtypes: Counter[str] = Counter()
         for tensor in tensors:
             dtypes[tensor.dtype] += tensor.elements
         tokenizer = self._tokenizer()
         template = self._template()
-        context = self._context(config)
+        self.warnings += model_config.window_notes(config)
         remote = self._programs(config)
         self._kind(config)
         return ModelFacts(
@@ -149,7 +151,7 @@ class _Folder:
             parameters=parameters(tensors, found.bits, model_config.tied(config)),
             dtypes=dict(dtypes),
             quantization=found,
-            context_tokens=context,
+            context_tokens=model_config.context_tokens(config),
             chat_template=template,
             tokenizer=tokenizer,
             shards=tuple(weights.shards),
@@ -193,11 +195,6 @@ class _Folder:
         fix = "Choose the model's Instruct or Chat variant; or add its chat_template.jinja to the folder."
         self.problems.append(Problem("no_chat_template", message, fix))
         return False
-
-    def _context(self, config: Mapping[str, Any]) -> int | None:
-        if window := model_config.sliding_window(config):
-            self.warnings.append(f"some or all layers look back only {window:,} tokens (sliding_window)")
-        return model_config.context_tokens(config)
 
     def _programs(self, config: Mapping[str, Any]) -> bool:
         programs = model_config.remote_code(config)

@@ -13,7 +13,10 @@ CONTEXT_KEYS = (
     *("max_seq_length", "model_max_length"),
 )
 BASE_MODEL = "this is probably a base model, which continues text and does not answer"
-GENERATORS = re.compile(r"(ForCausalLM|LMHeadModel|ForConditionalGeneration|ForImageTextToText)$")
+NOT_GENERATORS = re.compile(
+    r"(For(SequenceClassification|TokenClassification|MaskedLM|QuestionAnswering|MultipleChoice|PreTraining"
+    r"|ImageClassification|CTC|RewardModel|ProcessRewardModel)|(?<!LMHead)(?<!Chat)Model)$"
+)
 ENCODER_DECODERS = (
     "t5",
     "mt5",
@@ -90,6 +93,12 @@ def sliding_window(config: Mapping[str, Any]) -> int | None:
     return None
 
 
+def window_notes(config: Mapping[str, Any]) -> list[str]:
+    """A sentence about sliding attention where there is some."""
+    window = sliding_window(config)
+    return [f"some or all layers look back only {window:,} tokens (sliding_window)"] if window else []
+
+
 def remote_code(config: Mapping[str, Any]) -> list[str]:
     """The files with programs that config.json wants to have run (auto_map)."""
     table = config.get("auto_map")
@@ -113,8 +122,8 @@ def not_a_generator(config: Mapping[str, Any], names: Mapping[str, int]) -> Prob
         message = f"this model translates or transcribes ({what}, encoder and decoder): it does not converse"
         return Problem("not_a_text_generator", message, fix)
     table = config.get("auto_map")
-    generates = isinstance(table, dict) and any(key in table for key in ("AutoModelForCausalLM", "AutoModel"))
-    if kind and not GENERATORS.search(kind) and not generates:
+    generates = isinstance(table, dict) and "AutoModelForCausalLM" in table
+    if NOT_GENERATORS.search(kind) and not generates:
         message = f"config.json names the architecture {kind}, which does not generate text"
         return Problem("not_a_text_generator", message, fix)
     return None

@@ -36,7 +36,8 @@ class Storage:
     """The way in which most quantized modules are stored; `family` is a key of MAIN, "plain" or "unknown".
 
     `bits` and `group` (weights that share a scale; -1: a whole row) are None where the shapes do not tell
-    them; `bits_times_group` is what they tell of some formats instead. `example` names one module's tensors.
+    them; `bits_times_group` is what they tell of some formats instead. `example` names one module's tensors;
+    `scales` says what shares a scale among 8-bit weights.
     """
 
     family: str = "plain"
@@ -45,6 +46,7 @@ class Storage:
     group: int | None = None
     bits_times_group: float | None = None
     example: str = ""
+    scales: str = ""
 
 
 def storage(tensors: Sequence[Tensor]) -> Storage:
@@ -60,9 +62,13 @@ def storage(tensors: Sequence[Tensor]) -> Storage:
     bits = Counter(bits_of(parts, family) for _, parts in found).most_common(1)[0][0]
     if family == "exl2":
         bits = _average_bits(parts for _, parts in found)
-    group = Counter(_group(parts, family, bits) for _, parts in found).most_common(1)[0][0]
+    groups = Counter(_group(parts, family, bits) for _, parts in found)
+    # A short row may hold a single group, and then its length is not the group's.
+    group = max(groups, key=lambda size: (size is not None and size > 0, groups[size]))
     product = _bits_times_group(parts, family)
-    return Storage(family, len(found), bits, group, product, _example(name, parts, family))
+    return Storage(
+        family, len(found), bits, group, product, _example(name, parts, family), _scales(parts, family)
+    )
 
 
 def _mostly_numbers(tensors: Sequence[Tensor]) -> bool:
@@ -190,7 +196,7 @@ def _group(parts: Parts, family: str, bits: float | None) -> int | None:
         return None
     rows = parts["scales"].shape[0]
     inputs = parts["qweight"].shape[0] * (32 / bits if family == "gptq" else 1)
-    return -1 if rows == 1 else int(inputs / rows) if rows else None
+    return -1 if rows == 1 else round(inputs / rows) if rows else None
 
 
 def _bits_times_group(parts: Parts, family: str) -> float | None:
@@ -200,6 +206,15 @@ def _bits_times_group(parts: Parts, family: str) -> float | None:
     if family not in ("mlx", "packed") or scales is None or len(scales.shape) != 2 or scales.shape[1] < 2:
         return None
     return (32 if main.dtype in INT32_PACKED else 8) * main.shape[-1] / scales.shape[1]
+
+
+def _scales(parts: Parts, family: str) -> str:
+    scale = parts.get("weight_scale_inv") or parts.get("weight_scale")
+    if family not in ("fp8", "int8") or scale is None:
+        return ""
+    if scale.elements == 1:
+        return "per tensor"
+    return "per row" if scale.elements == parts["weight"].shape[0] else "in blocks"
 
 
 def _example(module: str, parts: Parts, family: str) -> str:
