@@ -1,0 +1,1 @@
+"""What is this model, what is this machine, what happens when they meet: looked at, tried and reported."""

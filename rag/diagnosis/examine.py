@@ -1,0 +1,163 @@
+"""Up to the plan: what was asked, this machine, the model, and every way to bring them together."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from rag.diagnosis.records import Diagnosis, Options
+from rag.errors import DoesNotFit, RagError
+from rag.loader.hardware import machine as look
+from rag.loader.installed import import_problems
+from rag.loader.plan import best
+from rag.loader.presets import siblings_of
+from rag.loader.records import Candidate, Machine, ModelFacts, Plan, Request, title
+from rag.loader.survey import find, plan_all
+from rag.loader.units import parse_bytes, size
+from rag.places import CHECKOUT
+
+Say = Callable[[str], None]
+"""Tells the user what is being done, on standard error."""
+
+NO_SETTINGS = {"FOOTNOTE_INDEX", "FOOTNOTE_CACHE", "FOOTNOTE_TEST_DATA", "FOOTNOTE_API_KEY"}
+SLOW_IMPORTS = {"vllm"}
+"""Their import takes up to a minute, so it is tried only where they could run the model."""
+
+
+def examine(options: Options, light: bool, say: Say) -> Diagnosis:
+    """Look at the model and at this machine, and plan. Raises what `find` raises, and UsageError.
+
+    What keeps the model from being run is the diagnosis's `error`. Unless only a plan is asked for, the
+    engines are really imported and the machine is measured, which takes some seconds.
+    """
+    assert options.model
+    request = request_of(options, light)
+    machine = look()
+    facts = find(options.model, gpu=bool(machine.gpus))
+    diagnosis = planned(Diagnosis(options.model, request, machine, tuple(facts), light=light))
+    return diagnosis if options.plan_only else planned(tried(diagnosis, say))
+
+
+def request_of(options: Options, light: bool = False, environ: Mapping[str, str] | None = None) -> Request:
+    """The command line over the settings, where any are set. Raises SettingsError, UsageError.
+
+    The settings' own module takes most of a second to import, more than all the rest of a plan.
+    """
+    flags = {
+        "engine": options.engine,
+        "quantization": options.quantization,
+        "dtype": options.dtype,
+        "device": options.device,
+    }
+    said: dict[str, Any] = {name: value for name, value in flags.items() if value is not None}
+    cap = parse_bytes(options.max_memory) if options.max_memory else None
+    if not light and anything_set(os.environ if environ is None else environ):
+        from rag.loader import load
+        from rag.settings import load_settings
+
+        named = {f"model.{name}": value for name, value in said.items()}
+        more = {"model.context": options.context, "model.max_memory": options.max_memory}
+        return load.request_of(load_settings({**named, **more}, environ).model)
+    asked = Request(**said, max_memory_bytes=cap)
+    return replace(asked, context_tokens=options.context, context_forced=True) if options.context else asked
+
+
+def anything_set(environ: Mapping[str, str]) -> bool:
+    """Whether a settings file or an environment variable says anything."""
+    variables = {name for name in environ if name.startswith("FOOTNOTE_")} - NO_SETTINGS
+    return bool(variables) or (CHECKOUT / "footnote.toml").exists()
+
+
+def planned(diagnosis: Diagnosis) -> Diagnosis:
+    """All ways, and the error where none can be taken."""
+    facts, request = list(diagnosis.facts), diagnosis.request
+    named = facts[0].repo or facts[0].name
+    siblings, known = siblings_of(named)
+    diagnosis = replace(diagnosis, siblings=siblings if known else {}, candidates=(), error=None)
+    try:
+        surveyed = plan_all(facts, diagnosis.machine, request)
+        diagnosis = replace(diagnosis, candidates=surveyed.candidates)
+        best(surveyed.candidates)
+    except DoesNotFit as error:
+        return replace(diagnosis, error=_with_nearest(error, diagnosis))
+    except RagError as error:
+        return replace(diagnosis, error=error)
+    return diagnosis
+
+
+def tried(diagnosis: Diagnosis, say: Say) -> Diagnosis:
+    """The machine once more, with its engines really imported and its speed measured."""
+    from rag.loader.probe import probe
+
+    wanted = [name for name in diagnosis.machine.engines if _worth_importing(name, diagnosis)]
+    problems: dict[str, str] = {}
+    for name in wanted:
+        say(f"Importing {name}, to see whether it works")
+        problems.update(import_problems([name]))
+    if diagnosis.machine.probe is None:
+        say("Measuring this machine for a second")
+    machine = with_problems(diagnosis.machine, problems)
+    return replace(diagnosis, machine=replace(machine, probe=probe()), imports=problems)
+
+
+def with_problems(machine: Machine, problems: Mapping[str, str]) -> Machine:
+    """The machine with engines that are installed and do not import marked as broken."""
+    engines = dict(machine.engines)
+    for name, problem in problems.items():
+        fix = engines[name].fix or "Install its packages again: `python scripts/run.py shell` once."
+        engines[name] = replace(engines[name], problem=f"it does not import: {problem}", fix=fix)
+    return replace(machine, engines=engines)
+
+
+def missing_to_load() -> list[str]:
+    """The packages that this Python lacks for watching over a model's process."""
+    return [name for name in ("psutil", "rich") if importlib.util.find_spec(name) is None]
+
+
+def _worth_importing(name: str, diagnosis: Diagnosis) -> bool:
+    state = diagnosis.machine.engine(name)
+    could = any(
+        candidate.plan.engine == name and candidate.verdict in ("fits", "does not fit")
+        for candidate in diagnosis.candidates
+    )
+    return state.version is not None and (name not in SLOW_IMPORTS or could)
+
+
+# --- what does not fit ----------------------------------------------------------------------------
+
+
+def _with_nearest(error: DoesNotFit, diagnosis: Diagnosis) -> DoesNotFit:
+    """The error of a way that was asked for, with the nearest one that fits."""
+    if not diagnosis.request.forced:
+        return error
+    near = nearest(list(diagnosis.facts), diagnosis.machine, diagnosis.request)
+    if near is None:
+        return error
+    need = f", which needs {size(near.need.peak)}" if near.need else ""
+    words = " ".join(flags_of(near.plan))
+    return DoesNotFit(error.message, f"Nearest that fits: {words} ({title(near.plan)}{need}).")
+
+
+def nearest(facts: list[ModelFacts], machine: Machine, request: Request) -> Candidate | None:
+    """The way that fits and has most in common with what was asked for; None where none fits."""
+    free = replace(request, engine="auto", quantization="auto", dtype="auto", device="auto")
+    try:
+        fitting = best(plan_all(facts, machine, free).candidates)
+    except RagError:
+        return None  # the error that the caller has says why
+    names = ("engine", "quantization", "dtype", "device")
+    return max(
+        fitting,
+        key=lambda candidate: sum(getattr(request, name) == getattr(candidate.plan, name) for name in names),
+    )
+
+
+def flags_of(plan: Plan) -> list[str]:
+    """The flags that force a way."""
+    words = [f"--engine {plan.engine}"]
+    if plan.engine != "llamacpp":
+        words += [f"--quantization {plan.quantization}", f"--dtype {plan.dtype}"]
+    return [*words, f"--device {plan.device}"]
