@@ -77,6 +77,28 @@ def test_the_plain_forms_really_load_and_generate(dtype, shards, tmp_path):
     assert sum(weights.numel() for weights in model.parameters()) == inspect_local(folder).parameters
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("settings", "method", "detail"),
+    [
+        ({"load_in_4bit": True, "bnb_4bit_quant_type": "nf4"}, "bnb-4bit", "4-bit, nf4"),
+        ({"load_in_4bit": True, "bnb_4bit_quant_storage": "bfloat16"}, "bnb-4bit", "4-bit, fp4"),
+        ({"load_in_8bit": True}, "bnb-8bit", "8-bit"),
+    ],
+)
+def test_what_bitsandbytes_itself_has_saved(settings, method, detail, tmp_path):
+    from transformers import AutoModelForCausalLM, BitsAndBytesConfig
+
+    folder = tiny.plain_folder(tmp_path / "plain")
+    settings = BitsAndBytesConfig(**settings)
+    model = AutoModelForCausalLM.from_pretrained(folder, quantization_config=settings, device_map="cpu")
+    model.save_pretrained(tmp_path / "saved")
+    tiny.write_tokenizer(tmp_path / "saved")
+    facts = inspect_local(tmp_path / "saved")
+    assert (facts.quantization.method, facts.quantization.detail) == (method, detail)
+    assert (facts.parameters, facts.problems, facts.contradictions) == (tiny.PARAMETERS, (), ())
+
+
 @pytest.mark.parametrize("main", tiny.GGUF_TYPES)
 def test_every_gguf_type_is_measured_as_the_gguf_library_measures_it(main, tmp_path):
     from gguf import GGUFReader

@@ -123,5 +123,7 @@ def _spoken_detail(block: Mapping[str, Any], method: str) -> str:
     if method == "modelopt":
         inner = block.get("quantization")
         return str((inner if isinstance(inner, dict) else block).get("quant_algo") or "")
+    if method == "bnb-8bit":  # its settings carry the 4-bit ones along, unused
+        return ""
     words = [block.get(key) for key in ("format", "quant_type", "bnb_4bit_quant_type", "packing_format")]
     return next((word if isinstance(word, str) else "" for word in words if word), "")

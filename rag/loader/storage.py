@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from rag.loader.records import Tensor
+from rag.loader.safetensors import BITS
 
 Parts = Mapping[str, Tensor]
 """A module's tensors by the last part of their name: {"qweight": ..., "scales": ...}."""
@@ -255,7 +256,6 @@ def _unpacked(parts: Parts, family: str, bits: float | None) -> float:
     """Weights in one element of the main tensor."""
     dtype = parts[MAIN[family]].dtype
     width = bits_of(parts, family) or bits or (4.0 if dtype in ("U8", *INT32_PACKED) else 8.0)
-    if family in ("fp8", "int8", "bnb-8bit", "codebook") or dtype in ("F4", "I8", "BF16", "F16", "F32"):
+    if family in ("fp8", "int8", "bnb-8bit", "codebook") or dtype in ("F4", "I8"):
         return 1.0
-    element = 16 if dtype == "I16" else 32 if dtype in INT32_PACKED else 8
-    return max(element / width, 1.0)
+    return max(BITS[dtype] / width, 1.0)
