@@ -11,7 +11,7 @@ def engine(name, version="1.0", **packages):
 
 ALL_ENGINES = {
     "llamacpp": engine("llamacpp"),
-    "transformers": engine("transformers", torch="2.13.0", torch_cuda="13.0", bitsandbytes="0.50.2"),
+    "transformers": engine("transformers", torch="2.13.0", **{"torch-cuda": "13.0"}, bitsandbytes="0.50.2"),
     "vllm": engine("vllm", "0.32.0", vllm="0.32.0"),
     "remote": engine("remote"),
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Mapping
 from dataclasses import replace
 
 from rag.errors import ModelRefused, NotQuantized, UsageError
@@ -33,11 +34,12 @@ REQUANTIZED_TO = ("Q8_0", "Q4_0")
 GGUF_TYPES = {name.lower(): name for name in gguf.FILE_TYPES.values()}
 
 
-def settle(request: Request, facts: ModelFacts, siblings: dict[str, str] | None = None) -> Request:
+def settle(request: Request, facts: ModelFacts, siblings: Mapping[str, str], certain: bool = True) -> Request:
     """The request with every word in its usual form and in keeping with the files.
 
-    `siblings` maps a method to the published version of this model in that form. Raises UsageError for words
-    that mean nothing, NotQuantized and ModelRefused for what the files cannot give.
+    `siblings` maps a method to the published version of this model in that form, or while not `certain` to
+    its likely name. Raises UsageError for words that mean nothing, NotQuantized and ModelRefused for what the
+    files cannot give.
     """
     request = replace(request, dtype=_dtype(request.dtype), quantization=_word(request.quantization))
     asked, stored = request.quantization, facts.quantization
@@ -46,7 +48,7 @@ def settle(request: Request, facts: ModelFacts, siblings: dict[str, str] | None 
     elif asked in ("auto", stored.method):
         return request
     elif stored.method == "none":
-        _check_unquantized(asked, facts, siblings or {})
+        _check_unquantized(asked, facts, siblings, certain)
     else:
         raise _carries_another(asked, facts)
     return request
@@ -59,12 +61,6 @@ def notes(asked: str, facts: ModelFacts) -> tuple[str, ...]:
             "Marlin is no quantization of its own: vLLM picks its kernels itself where the GPU has them.",
         )
     return ()
-
-
-def sibling_text(method: str, siblings: dict[str, str]) -> str:
-    """Which published version to look for, as the object of "use"."""
-    named = siblings.get(method, "")
-    return named.removeprefix("?") if named else ""
 
 
 def _word(asked: str) -> str:
@@ -85,12 +81,12 @@ def _dtype(asked: str) -> str:
     return found
 
 
-def _check_unquantized(asked: str, facts: ModelFacts, siblings: dict[str, str]) -> None:
+def _check_unquantized(asked: str, facts: ModelFacts, siblings: Mapping[str, str], certain: bool) -> None:
     if asked in ON_LOAD:
         return
     if asked in PREPARED:
-        published = sibling_text(asked, siblings)
-        use = f"Use {published}, or " if published else ""
+        published = siblings.get(asked, "")
+        use = f"{'Use' if certain else 'Look for'} {published}, or " if published else ""
         raise NotQuantized(
             f"{facts.name} carries no {asked.upper()} weights: they must be prepared beforehand and "
             f"published as files of their own",

@@ -8,11 +8,13 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rag.cores import usable_cores
+from rag.errors import ModelRefused
 from rag.loader import running
 from rag.loader.base import LanguageModel, Report
 from rag.loader.plan import best, refuse_damaged
 from rag.loader.records import Candidate, Plan, Request
-from rag.loader.supervise import Step, WorkerModel
+from rag.loader.supervise import Step, WorkerModel, start
 from rag.loader.survey import URL, Survey, survey
 from rag.loader.units import parse_bytes
 
@@ -34,10 +36,33 @@ def open_model(
     request = request_of(settings, context_tokens)
     if URL.match(settings.model) or settings.engine == "remote":
         return open_remote_model(settings.model, request)
+    if settings.model == "bundled" and request == Request(context_tokens=request.context_tokens):
+        return start(bundled_plan(request), on_event)
     surveyed = survey(settings.model, request)
     if server := running_server(surveyed):
         return open_remote_model(server, request)
     return open_best(surveyed, request, on_event)
+
+
+def bundled_plan(request: Request) -> Plan:
+    """How the bundled model is run when nothing is asked for: it fits anywhere, and looking would cost time.
+
+    Raises BundledModelMissing.
+    """
+    from rag import bundled
+
+    return Plan(
+        str(bundled.path(bundled.SMOLLM2)),
+        bundled.SMOLLM2.name,
+        "llamacpp",
+        "Q4_1",
+        None,
+        min(request.context_tokens, 8192),
+        usable_cores(),
+        stored="gguf",
+        parameters=134_515_008,
+        weight_bytes=bundled.SMOLLM2.size,
+    )
 
 
 def request_of(settings: ModelSettings, context_tokens: int = CONTEXT_TOKENS) -> Request:
@@ -84,6 +109,7 @@ def fetched(plan: Plan, on_event: Report, cancel: threading.Event, request: Requ
     Raises DownloadFailed, ModelNotFound, ModelDamaged, ModelRefused.
     """
     from rag.loader.download import download, files_for
+    from rag.loader.files import LocalFiles
     from rag.loader.inspect import inspect_local
 
     assert plan.repo
@@ -93,9 +119,15 @@ def fetched(plan: Plan, on_event: Report, cancel: threading.Event, request: Requ
         on_event=on_event,
         cancel=cancel,
     )
-    place = folder / plan.file if plan.file else folder
+    names = files_for(LocalFiles(folder).sizes(), plan.engine, plan.file, plan.trust_remote_code)
+    place = folder / names[0] if plan.file else folder
     facts = inspect_local(place)
     refuse_damaged(facts, request)
+    if facts.quantization.method != plan.stored:
+        raise ModelRefused(
+            f"{plan.repo} was to hold {plan.stored} weights, and holds {facts.quantization.label}",
+            f"Name the folder to have it planned anew: {place}",
+        )
     return replace(
         plan, model=str(place), repo=None, parameters=facts.parameters, weight_bytes=facts.weight_bytes
     )

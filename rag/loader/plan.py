@@ -21,19 +21,32 @@ VERDICTS: tuple[Verdict, ...] = ("fits", "does not fit", "unavailable", "refused
 
 
 def make_plans(
-    facts: ModelFacts, machine: Machine, request: Request, siblings: dict[str, str] | None = None
+    facts: ModelFacts,
+    machine: Machine,
+    request: Request,
+    siblings: Mapping[str, str] | None = None,
+    certain: bool = True,
 ) -> list[Candidate]:
     """All ways, those that fit first, the best of them in front.
 
+    `siblings` maps a method to the published version of the model in that form, `certain` is whether they are
+    known to exist.
+
     Raises what `settle` raises, and UsageError when engine, device and quantization exclude each other.
     """
-    settled = settle(request, facts, siblings)
+    return ranked(judge_all(facts, machine, request, siblings or {}, certain))
+
+
+def judge_all(
+    facts: ModelFacts, machine: Machine, request: Request, siblings: Mapping[str, str], certain: bool
+) -> list[Candidate]:
+    """As `make_plans`, in the ladder's order."""
+    settled = settle(request, facts, siblings, certain)
     rungs = ladder(facts, machine, settled)
     if not rungs:
         raise _nothing_left(facts, request)
     told = notes(request.quantization, facts)
-    candidates = [_judge(rung, facts, machine, settled, told) for rung in rungs]
-    return ranked(candidates)
+    return [_judge(rung, facts, machine, settled, told) for rung in rungs]
 
 
 def best(candidates: Sequence[Candidate]) -> list[Candidate]:
@@ -96,7 +109,9 @@ def _misread(facts: ModelFacts, engine: str) -> str:
     stored = facts.quantization
     if facts.kind == "gguf" or engine == "llamacpp":
         return ""
-    if stored.declared not in ("", stored.method):
+    if not stored.declared:  # told by a preset and not read from files
+        return ""
+    if stored.declared != stored.method:
         return (
             f"the model's settings say {stored.declared} and its tensors are {stored.method}: "
             f"{engine} would believe the settings and read nonsense"
@@ -152,7 +167,7 @@ def _plan(rung: Rung, facts: ModelFacts, machine: Machine, request: Request, tol
         trust_remote_code=request.trust_remote_code,
         requantize=rung.requantize,
         repo=None if facts.place else facts.repo,
-        file=facts.shards[0].name if facts.kind == "gguf" and facts.shards else None,
+        file=_gguf_file(facts),
         notes=(*notes, *filter(None, [rung.note])),
     )
 
@@ -167,6 +182,13 @@ def _with_speed(candidate: Candidate, facts: ModelFacts, machine: Machine) -> Ca
         prefill_tokens_per_s=found.prefill_tokens_per_s,
         tokens_per_s=found.tokens_per_s,
     )
+
+
+def _gguf_file(facts: ModelFacts) -> str | None:
+    """The file's name, or where that is not known the type to look for among the repository's files."""
+    if facts.kind != "gguf":
+        return None
+    return facts.shards[0].name if facts.shards else facts.quantization.label
 
 
 # --- all of them ----------------------------------------------------------------------------------

@@ -92,7 +92,7 @@ def why_unavailable(method: str, engine: str, device: str, machine: Machine) -> 
         return "no GPU was found, and this vLLM needs one", "Leave --engine out."
     if not state.usable:
         return _engine_problem(state)
-    if device == "cuda" and engine == "transformers" and state.packages.get("torch_cuda", "") == "":
+    if device == "cuda" and engine == "transformers" and "torch-cuda" not in state.packages:
         return (
             f"the installed torch {state.packages.get('torch', '')} was built without CUDA".replace(
                 "  ", " "

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import difflib
+import os
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rag.errors import ModelNotFound, RagError
-from rag.loader.download import local_copy
-from rag.loader.files import Files
+from rag.loader.download import files_for, local_copy
+from rag.loader.files import Files, LocalFiles
 from rag.loader.hardware import machine as look
 from rag.loader.inspect import inspect_files, inspect_local
-from rag.loader.plan import make_plans, ranked, refuse_damaged
-from rag.loader.presets import Preset, load_presets, siblings_of, suggestions
+from rag.loader.plan import judge_all, ranked, refuse_damaged
+from rag.loader.presets import Preset, nearest, presets, siblings_of, user_presets
 from rag.loader.records import Candidate, Machine, ModelFacts, Plan, Request
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -46,21 +48,21 @@ def survey(
 
     Raises ModelNotFound, ModelDamaged, ModelRefused, NotQuantized, UsageError, DownloadFailed.
     """
-    found = find(model, open_hub)
-    return plan_all(found, machine or look(), request)
+    machine = machine or look()
+    return plan_all(find(model, open_hub, bool(machine.gpus)), machine, request)
 
 
-def plan_all(found: list[ModelFacts], machine: Machine, request: Request) -> Survey:
+def plan_all(found: Sequence[ModelFacts], machine: Machine, request: Request) -> Survey:
     """All ways of all published forms, ranked together; a form that the request excludes adds none.
 
-    Raises what the only form, or the first of them, raises where none is left.
+    Raises what the first form raises where none is left.
     """
     candidates: list[Candidate] = []
     refusals: list[RagError] = []
     for facts in found:
         try:
             refuse_damaged(facts, request)
-            candidates += make_plans(facts, machine, request, siblings_of(facts.repo or facts.name))
+            candidates += judge_all(facts, machine, request, *siblings_of(facts.repo or facts.name))
         except RagError as error:
             refusals.append(error)
     if not candidates:
@@ -68,25 +70,29 @@ def plan_all(found: list[ModelFacts], machine: Machine, request: Request) -> Sur
     return Survey(tuple(found), machine, tuple(ranked(candidates)))
 
 
-def find(model: str, open_hub: OpenHub | None = None) -> list[ModelFacts]:
+def find(model: str, open_hub: OpenHub | None = None, gpu: bool = False) -> list[ModelFacts]:
     """What is known of the model that the user named: a file, a folder, a preset, "bundled", or a hub id.
 
-    Raises ModelNotFound, DownloadFailed, BundledModelMissing.
+    A preset's forms come in the order in which they are to be preferred; `gpu` says whether there is one.
+    Raises ModelNotFound, DownloadFailed, BundledModelMissing, SettingsError.
     """
     if model == "bundled":
         return [bundled_facts()]
     path = Path(model).expanduser()
     if path.exists():
         return [inspect_local(path)]
-    preset = load_presets().get(model.lower())
-    if preset:
-        return preset_facts(preset)
+    known = {name.lower(): preset for name, preset in presets(user_presets(os.environ)).items()}
+    if preset := known.get(model.lower()):
+        return preset_facts(preset, gpu) or [_on_the_hub(preset.repo, open_hub)]
     if HUB_ID.fullmatch(model) and not model.startswith("."):
         return [_on_the_hub(model, open_hub)]
+    near = nearest(model) or difflib.get_close_matches(model.lower(), known, n=2)
     raise ModelNotFound(
         f"there is no file or folder {model}, and no preset of that name",
-        suggestions(model)
-        or "Name a GGUF file, a model folder, a hub id (OWNER/NAME) or a preset (--recommend).",
+        f"Did you mean {' or '.join(near)}?"
+        if near
+        else "Name a GGUF file, a model folder, a hub id (OWNER/NAME), or a preset that "
+        "`python scripts/diagnose_load.py --recommend` lists.",
     )
 
 
@@ -97,21 +103,24 @@ def bundled_facts() -> ModelFacts:
     return replace(inspect_local(bundled.path(bundled.SMOLLM2)), target="bundled", name=bundled.SMOLLM2.name)
 
 
-def preset_facts(preset: Preset) -> list[ModelFacts]:
-    """Each published form of a preset: read from the files where they are here, else as the preset tells."""
-    if preset.repo == "bundled":
-        return [bundled_facts()]
-    forms = []
-    for method in preset.forms:
-        told = preset.facts(method)
-        here = local_copy(preset.repo_of(method), wanted=preset.wanted(method))
-        forms.append(_local(told, here) if here else told)
-    return forms
+def preset_facts(preset: Preset, gpu: bool = False) -> list[ModelFacts]:
+    """Each published form of a preset: read from the files where they are here, else as the preset tells.
+
+    Without a GPU the GGUF form comes first: llama.cpp is the engine that is written for processors.
+    """
+    forms = list(preset.prefer or preset.variants)
+    if not gpu and not preset.prefer:
+        forms.sort(key=lambda form: form != "gguf")
+    return [_on_disk(preset, form) or preset.facts(form) for form in forms if form in preset.variants]
 
 
-def _local(told: ModelFacts, folder: Path) -> ModelFacts:
-    path = folder / told.shards[0].name if told.kind == "gguf" else folder
-    return replace(inspect_local(path), target=told.target, name=told.name, repo=told.repo)
+def _on_disk(preset: Preset, form: str) -> ModelFacts | None:
+    engine, label = ("llamacpp", preset.gguf_file) if form == "gguf" else ("transformers", None)
+    folder = local_copy(preset.repo_of(form), wanted=lambda sizes: files_for(sizes, engine, label))
+    if folder is None:
+        return None
+    path = folder / files_for(LocalFiles(folder).sizes(), engine, label)[0] if label else folder
+    return replace(inspect_local(path), target=preset.name, repo=preset.repo_of(form))
 
 
 def _on_the_hub(repo: str, open_hub: OpenHub | None) -> ModelFacts:
@@ -129,8 +138,3 @@ def _hub(repo: str) -> Files:
 
 def _place(facts: ModelFacts) -> str:
     return str(facts.place or facts.repo or facts.target)
-
-
-def published(siblings: Mapping[str, str]) -> str:
-    """The published versions of a model as words: "AWQ: Qwen/...-AWQ, GGUF: ..."."""
-    return ", ".join(f"{method.upper()}: {repo}" for method, repo in siblings.items())
