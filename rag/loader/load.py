@@ -37,11 +37,11 @@ def open_model(
     if URL.match(settings.model) or settings.engine == "remote":
         return open_remote_model(settings.model, request)
     if settings.model == "bundled" and request == Request(context_tokens=request.context_tokens):
-        return start(bundled_plan(request), on_event)
+        plan = bundled_plan(request)
+        return _on_our_server([Path(plan.model)], request) or start(plan, on_event)
     surveyed = survey(settings.model, request)
-    if server := running_server(surveyed):
-        return open_remote_model(server, request)
-    return open_best(surveyed, request, on_event)
+    places = [facts.place for facts in surveyed.facts if facts.place]
+    return _on_our_server(places, request) or open_best(surveyed, request, on_event)
 
 
 def bundled_plan(request: Request) -> Plan:
@@ -133,17 +133,18 @@ def fetched(plan: Plan, on_event: Report, cancel: threading.Event, request: Requ
     )
 
 
-def running_server(surveyed: Survey) -> str | None:
-    """The URL of a server of ours that already runs one of the model's forms."""
-    for facts in surveyed.facts:
-        if facts.place and (server := running.find(running.identity(Path(facts.place)))):
-            return server.url
+def _on_our_server(places: Sequence[Path], request: Request) -> LanguageModel | None:
+    """The model through a server of ours that runs one of its forms already."""
+    for place in places:
+        if server := running.find(running.identity(place)):
+            return open_remote_model(server.url, request, server.key)
     return None
 
 
-def open_remote_model(url: str, request: Request) -> LanguageModel:
-    """A model behind an OpenAI-compatible URL."""
+def open_remote_model(url: str, request: Request, key: str | None = None) -> LanguageModel:
+    """A model behind an OpenAI-compatible URL; without `key` it is FOOTNOTE_API_KEY's."""
     from rag.loader.engines.remote import open_remote
 
     name = url.partition("#")[2] or url
-    return open_remote(Plan(url, name, "remote", "unknown", None, request.context_tokens, 1, device="remote"))
+    plan = Plan(url, name, "remote", "unknown", None, request.context_tokens, 1, device="remote")
+    return open_remote(plan, key)
