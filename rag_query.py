@@ -33,6 +33,9 @@ def main(arguments: Sequence[str]) -> int:
             "model.model": flags.model,
             "model.quantization": flags.quantization,
             "model.engine": flags.engine,
+            "model.dtype": flags.dtype,
+            "model.device": flags.device,
+            "model.context": flags.context,
             "model.max_memory": flags.max_memory,
             "retrieval.top_k": flags.top_k,
         }
@@ -57,9 +60,12 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     add = parser.add_argument
     add("question", nargs="*", help="the question; none starts a chat")
     add("--collection", metavar="C", default="default", help="the index to ask (default: %(default)s)")
-    add("--model", metavar="M", help="a GGUF file or a model folder (default: the bundled SmolLM2-135M)")
-    add("--quantization", metavar="Q", help="how to read the model's weights (default: auto)")
-    add("--engine", metavar="E", help="auto, llamacpp or transformers (default: auto)")
+    add("--model", metavar="M", help="a preset, GGUF file, folder, hub id or URL (default: the bundled one)")
+    add("--quantization", metavar="Q", help="none, bnb-4bit, bnb-8bit, awq, gptq, fp8 (default: auto)")
+    add("--engine", metavar="E", help="llamacpp, transformers, vllm or remote (default: auto)")
+    add("--dtype", metavar="D", help="float32, bfloat16 or float16 (default: auto)")
+    add("--device", metavar="D", help="cpu, cuda or disk (default: auto)")
+    add("--context", metavar="N", type=int, help="tokens of prompt and answer (default: what answers need)")
     add("--max-memory", metavar="SIZE", help="cap for the model's process, as in 8GB")
     add("--top-k", metavar="N", type=int, help="passages that the answer rests on (default: 5)")
     add("--no-llm", action="store_true", help="answer at once with the best sentences, quoted")

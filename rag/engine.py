@@ -11,16 +11,15 @@ from dataclasses import replace
 from rag.citations import footnoted, quote, supported_only
 from rag.embedding import load_embedder
 from rag.evidence import Evidence, EvidenceFinder
-from rag.loader.base import LanguageModel, Sampling, Usage
-from rag.loader.choose import choose
-from rag.loader.supervise import start
+from rag.loader.base import LanguageModel, Report, Sampling, Usage
+from rag.loader.load import open_model
 from rag.places import index_root
 from rag.prompt import build_prompt
 from rag.reranking import load_reranker
 from rag.retrieval import Retriever
 from rag.settings import DEFAULT_COLLECTION, AnswerSettings, Settings
 from rag.store.generation import Collection
-from rag.types import Answer, Citation, Done, Event, Hit, Prompt, Sources, Timings, Token
+from rag.types import Answer, Citation, Done, Event, Hit, Message, Prompt, Sources, Timings, Token
 
 NOT_IN_DOCUMENTS = "Not in your documents."
 TRUSTED_PARAMETERS = 1_000_000_000
@@ -102,6 +101,7 @@ class Engine:
         yield from supported_only(clock.count(words), hits, numbers, said)
 
     def _prompt(self, model: LanguageModel, question: str, hits: Sequence[Hit]) -> Prompt:
+        model.count_tokens([Message("user", question)])  # waits: a second way to load may have less context
         room = model.info.context_tokens - self.settings.answer_tokens
         return build_prompt(question, hits, min(self.settings.context_tokens, room), model.count_tokens)
 
@@ -124,16 +124,23 @@ def _quotes(evidence: Evidence, hits: Hits) -> Iterator[str | Citation]:
 
 @contextmanager
 def open_engine(
-    settings: Settings, collection: str = DEFAULT_COLLECTION, with_model: bool = True
+    settings: Settings,
+    collection: str = DEFAULT_COLLECTION,
+    with_model: bool = True,
+    on_event: Report = lambda event: None,
 ) -> Iterator[Engine]:
     """Open a collection and everything that answering needs; the model loads in the background.
+
+    `on_event` hears from other threads how loading goes.
 
     Raises StoreError when the index is missing, damaged or of another embedder, ModelError when the
     model cannot be had.
     """
     with ExitStack() as stack:
         window = settings.answer.context_tokens + settings.answer.answer_tokens
-        model = stack.enter_context(start(choose(settings.model, window))) if with_model else None
+        model = open_model(settings.model, window, on_event) if with_model else None
+        if model:
+            stack.callback(model.close)
         generation = stack.enter_context(Collection(index_root(), collection).open())
         reranker = load_reranker(settings.retrieval)
         embedder = load_embedder(generation.manifest.embedder.preferred(settings.embedding))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -84,10 +84,9 @@ def _engine(retriever: Retriever, settings: Settings, with_model: bool) -> Itera
     if not with_model:
         yield Engine(retriever, evidence, None, settings.answer)
         return
-    from rag.loader.choose import choose
-    from rag.loader.supervise import start
+    from rag.loader.load import open_model
 
-    with start(choose(settings.model)) as model:
+    with closing(open_model(settings.model)) as model:
         yield Engine(retriever, evidence, model, settings.answer)
 
 

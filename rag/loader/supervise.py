@@ -16,7 +16,7 @@ from rag.errors import ModelDied, ModelLoadFailed, RagError
 from rag.loader.base import Report, Sampling, Usage
 from rag.loader.death import Kills, Reached, explain, over_cap, rebuilt
 from rag.loader.reading import Reading
-from rag.loader.records import Plan
+from rag.loader.records import Plan, title
 from rag.loader.watch import Sample, Watcher
 from rag.types import Message, ModelInfo
 
@@ -156,6 +156,11 @@ class WorkerModel:
         """The highest memory of the worker so far, in bytes."""
         return self._watcher.peak if self._watcher else Sample()
 
+    @property
+    def log(self) -> str:
+        """The last lines that the worker wrote to standard error."""
+        return self._child.stderr_tail if self._child else ""
+
     def close(self) -> None:
         """End the worker and wait until its memory is given back; later requests raise ModelDied."""
         self._closing.set()
@@ -280,7 +285,8 @@ class WorkerModel:
         self.loaded = Loaded(
             self.plan, seconds, max(peak.resident, resident), private, message.get("sanity", {})
         )
-        self._info = ModelInfo(**{**message["ready"], "notes": self.plan.notes})
+        notes = (*self.plan.notes, *message["ready"].get("notes", ()))
+        self._info = ModelInfo(**{**message["ready"], "notes": notes})
         self._settled.set()
         self._on_event({"event": "ready", "seconds": seconds, "resident_bytes": resident})
 
@@ -324,10 +330,7 @@ def _all_failed(failures: Sequence[tuple[Plan | None, RagError]]) -> RagError:
     if len(failures) == 1:
         return last
     tried = "".join(
-        f"\n  {plan.engine} {plan.quantization} {plan.dtype or ''}: {error.message}"
-        if plan
-        else f"\n  {error.message}"
-        for plan, error in failures[:-1]
+        f"\n  {title(plan) + ': ' if plan else ''}{error.message}" for plan, error in failures[:-1]
     )
     return type(last)(f"{last.message}\nTried before:{tried}", last.fix)
 
