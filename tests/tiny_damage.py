@@ -258,6 +258,12 @@ def index_says(**changes: object) -> Callable[[Path], object]:
     return change
 
 
+def own_tokenizer(folder: Path) -> None:
+    write_json(folder / "config.json", {**CONFIG, "model_type": "tinychat"})
+    programs = {"auto_map": {"AutoTokenizer": ["tokenization_tiny.T", None]}}
+    write_json(folder / "tokenizer_config.json", {"chat_template": tiny.TEMPLATE, **programs})
+
+
 def pickles(folder: Path) -> None:
     (folder / "model.safetensors").unlink()
     for number in (1, 2):
@@ -504,6 +510,12 @@ DAMAGES = {
         ),
         "remote_code",
         "config.json wants programs of the model's own to be run (configuration_tiny.py, modeling_tiny.py)",
+        "Read them; if you trust them, allow them with --trust-remote-code. Else choose another model.",
+    ),
+    "remote-tokenizer": Damage(
+        single(own_tokenizer),
+        "remote_code",
+        "tokenizer_config.json wants programs of the model's own to be run (tokenization_tiny.py)",
         "Read them; if you trust them, allow them with --trust-remote-code. Else choose another model.",
     ),
     "config-not-json": Damage(

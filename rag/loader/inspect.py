@@ -136,9 +136,10 @@ class _Folder:
         for tensor in tensors:
             dtypes[tensor.dtype] += tensor.elements
         tokenizer = self._tokenizer()
-        template = self._template()
+        words = self._json("tokenizer_config.json") if "tokenizer_config.json" in self.sizes else {}
+        template = self._template(words)
         self.warnings += model_config.window_notes(config)
-        remote = self._programs(config)
+        remote = self._programs({"config.json": config, "tokenizer_config.json": words}, config)
         self._kind(config)
         return ModelFacts(
             target=target,
@@ -172,6 +173,7 @@ class _Folder:
         for name in TOKENIZERS:
             if name not in self.sizes:
                 continue
+            # A large one is no pointer; whether it is whole shows when it is used.
             start = self.files.read(name, 0, 200) if self.sizes[name] < 1000 else b"large"
             if pointer := lfs_pointer(name, start):
                 self.problems.append(pointer)
@@ -186,8 +188,7 @@ class _Folder:
         self.problems.append(Problem("tokenizer_missing", message, fix))
         return False
 
-    def _template(self) -> bool:
-        settings = self._json("tokenizer_config.json") if "tokenizer_config.json" in self.sizes else {}
+    def _template(self, settings: Mapping[str, Any]) -> bool:
         if settings.get("chat_template") or any(name in self.sizes for name in TEMPLATES):
             return True
         where = "tokenizer_config.json or chat_template.jinja"
@@ -196,15 +197,16 @@ class _Folder:
         self.problems.append(Problem("no_chat_template", message, fix))
         return False
 
-    def _programs(self, config: Mapping[str, Any]) -> bool:
-        programs = model_config.remote_code(config)
+    def _programs(self, settings: Mapping[str, Mapping[str, Any]], config: Mapping[str, Any]) -> bool:
+        wanted = {name: model_config.remote_code(content) for name, content in settings.items()}
+        file, programs = next(((name, files) for name, files in wanted.items() if files), ("", []))
         if not programs:
             return False
-        kind = config.get("model_type")
+        kind = str(config.get("model_type"))
         if kind in model_config.BUILT_IN:
             self.warnings.append(f"{programs[0]} is not run: transformers knows {kind} itself")
             return False
-        message = f"config.json wants programs of the model's own to be run ({', '.join(programs)})"
+        message = f"{file} wants programs of the model's own to be run ({', '.join(programs)})"
         fix = "Read them; if you trust them, allow them with --trust-remote-code. Else choose another model."
         self.problems.append(Problem("remote_code", message, fix))
         return True
