@@ -16,7 +16,7 @@ SPLIT = "a-q4_k_m-00001-of-00002.gguf a-q4_k_m-00002-of-00002.gguf"
 @pytest.mark.parametrize(
     ("names", "chosen"),
     [
-        (f"{ONE} a.bin a.pt a.ckpt tf.h5 a.msgpack x.onnx README.md .gitattributes", ONE),
+        (f"{ONE} a.bin a.pt a.ckpt tf.h5 a.msgpack x.onnx README.md .gitattributes .footnote.json", ONE),
         (f"model.safetensors {TEXT} LICENSE.txt requirements.txt", f"model.safetensors {TEXT}"),
         (f"{TWO} config.json {INDEX}", f"{TWO} config.json {INDEX}"),
         (f"{TWO} config.json {INDEX} {MISTRAL} original/params.json original/x.safetensors",

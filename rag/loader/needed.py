@@ -57,6 +57,8 @@ def _beside(name: str, consolidated: bool, trust_remote_code: bool) -> bool:
         return trust_remote_code
     if "/" in name:
         return path.parts[0] == "additional_chat_templates"
+    if name.startswith("."):
+        return False
     if name == "params.json":
         return consolidated
     return (path.suffix in SIDE_FILES or name in SIDE_NAMES) and not NOT_NEEDED.fullmatch(name)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import glob
 import hashlib
+import os
 import queue
 import threading
 from collections.abc import Callable, Iterator
@@ -70,8 +72,6 @@ def append(part: Path, source: Blocks, arrived: Callable[[int], None], cancel: t
 
 def settle(part: Path, file: HubFile, folder: Path, tell: Tell, cancel: threading.Event) -> None:
     """Give a complete part its name if its hash is right; delete it and raise DownloadFailed if not."""
-    from rag.store.files import sync_file
-
     tell({"event": "verifying", "file": file.name, "total_bytes": file.bytes})
     if (found := digest_of(part, file, cancel)) != file.digest:
         part.unlink()
@@ -79,8 +79,12 @@ def settle(part: Path, file: HubFile, folder: Path, tell: Tell, cancel: threadin
             f"{file.name} arrived damaged and was deleted: its hash is {found[:12]}, not {file.digest[:12]}",
             "Start again: only this file is fetched anew.",
         )
-    sync_file(part)
-    part.replace(folder / file.name)
+    with part.open("rb+") as stream:
+        os.fsync(stream.fileno())  # before the name says that it is whole
+    target = folder / file.name
+    part.replace(target)
+    for stale in target.parent.glob(f"{glob.escape(target.name)}.*.part"):
+        stale.unlink()  # the beginning of another version
 
 
 def interruptible(blocks: Callable[[], Iterator[bytes]], cancel: threading.Event) -> Iterator[bytes]:
