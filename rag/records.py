@@ -20,7 +20,7 @@ def answer_record(answer: Answer) -> dict[str, Any]:
             "name": model.name if model else None,
             "engine": model.engine if model else None,
             "quantization": model.quantization if model else None,
-            "notes": list(model.notes) if model else [],
+            **({"notes": list(model.notes)} if model and model.notes else {}),
         },
         "timings": {
             "retrieval_s": timings.retrieval_s,

@@ -80,7 +80,7 @@ def test_a_chat_answers_line_by_line_and_ends_with_its_input(index):
     [
         (["--collection", "nowhere", "q"], 3, "index_missing"),
         (["--model", "no/such/model", "q"], 4, "model_not_found"),
-        (["--model", "bundled", "--quantization", "awq", "q"], 2, "usage"),
+        (["--model", "bundled", "--quantization", "awq", "q"], 4, "model_refused"),
         (["--max-memory", "lots", "q"], 2, "usage"),
         (["--top-k", "0", "q"], 2, "settings"),
         (["--no-such-flag", "q"], 2, "usage"),
