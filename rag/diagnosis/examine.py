@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shlex
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from rag.diagnosis.records import Diagnosis, Options
-from rag.errors import DoesNotFit, RagError
+from rag.errors import EngineMissing, ModelNotFound, RagError
 from rag.loader.hardware import machine as look
 from rag.loader.installed import import_problems
 from rag.loader.plan import best
@@ -23,6 +25,7 @@ Say = Callable[[str], None]
 """Tells the user what is being done, on standard error."""
 
 NO_SETTINGS = {"FOOTNOTE_INDEX", "FOOTNOTE_CACHE", "FOOTNOTE_TEST_DATA", "FOOTNOTE_API_KEY"}
+DOCUMENTS = {".pdf", ".docx", ".md", ".txt", ".html", ".epub", ".pptx", ".xlsx", ".odt"}
 SLOW_IMPORTS = {"vllm"}
 """Their import takes up to a minute, so it is tried only where they could run the model."""
 
@@ -36,9 +39,22 @@ def examine(options: Options, light: bool, say: Say) -> Diagnosis:
     assert options.model
     request = request_of(options, light)
     machine = look()
-    facts = find(options.model, gpu=bool(machine.gpus))
+    facts = _found(options.model, machine)
     diagnosis = planned(Diagnosis(options.model, request, machine, tuple(facts), light=light))
-    return diagnosis if options.plan_only else planned(tried(diagnosis, say))
+    enough = options.plan_only or not diagnosis.candidates
+    return diagnosis if enough else planned(tried(diagnosis, say))
+
+
+def _found(model: str, machine: Machine) -> list[ModelFacts]:
+    """As `find`, with a word for those who name the folder of their documents."""
+    try:
+        return find(model, gpu=bool(machine.gpus))
+    except ModelNotFound as error:
+        documents = [path for path in Path(model).expanduser().glob("*") if path.suffix.lower() in DOCUMENTS]
+        if not documents:
+            raise
+        fix = f"To ask questions about them: python scripts/ingest.py {shlex.quote(model)}"
+        raise ModelNotFound(f"{model} holds documents ({documents[0].name}) and no model", fix) from error
 
 
 def request_of(options: Options, light: bool = False, environ: Mapping[str, str] | None = None) -> Request:
@@ -81,10 +97,8 @@ def planned(diagnosis: Diagnosis) -> Diagnosis:
         surveyed = plan_all(facts, diagnosis.machine, request)
         diagnosis = replace(diagnosis, candidates=surveyed.candidates)
         best(surveyed.candidates)
-    except DoesNotFit as error:
-        return replace(diagnosis, error=_with_nearest(error, diagnosis))
     except RagError as error:
-        return replace(diagnosis, error=error)
+        return replace(diagnosis, error=_with_nearest(error, diagnosis) if diagnosis.candidates else error)
     return diagnosis
 
 
@@ -129,7 +143,7 @@ def _worth_importing(name: str, diagnosis: Diagnosis) -> bool:
 # --- what does not fit ----------------------------------------------------------------------------
 
 
-def _with_nearest(error: DoesNotFit, diagnosis: Diagnosis) -> DoesNotFit:
+def _with_nearest(error: RagError, diagnosis: Diagnosis) -> RagError:
     """The error of a way that was asked for, with the nearest one that fits."""
     if not diagnosis.request.forced:
         return error
@@ -138,7 +152,8 @@ def _with_nearest(error: DoesNotFit, diagnosis: Diagnosis) -> DoesNotFit:
         return error
     need = f", which needs {size(near.need.peak)}" if near.need else ""
     words = " ".join(flags_of(near.plan))
-    return DoesNotFit(error.message, f"Nearest that fits: {words} ({title(near.plan)}{need}).")
+    first = f"{error.fix} " if isinstance(error, EngineMissing) else ""
+    return type(error)(error.message, f"{first}Nearest that fits: {words} ({title(near.plan)}{need}).")
 
 
 def nearest(facts: list[ModelFacts], machine: Machine, request: Request) -> Candidate | None:

@@ -114,7 +114,7 @@ def _near(path: Path) -> str:
 def _presets(machine: Machine, request: Request) -> list[Choice]:
     """Those that fit, the best first; of the others how many there are, and why."""
     found = offers(presets(user_presets(os.environ)).values(), machine, request)
-    good = [offer for offer in found if offer.fits][:MOST_PRESETS]
+    good = [offer for offer in found if offer.fits and offer.preset.name != "bundled"][:MOST_PRESETS]
     choices = []
     for offer in good:
         download = (
@@ -171,6 +171,8 @@ def _first_of_each(candidates: Sequence[Candidate], field: str) -> list[Candidat
 
 def _way_asked(question: str, ways: Sequence[Candidate], field: str) -> str:
     """The value that was chosen; empty for whatever is best, and where there is nothing to choose."""
+    if len(ways) < 2:
+        return ""
     choices = [Choice("the best that fits", "")]
     for way in ways:
         value = getattr(way.plan, field)

@@ -38,15 +38,15 @@ TASK = "\nTell what the entries above say, as a long story."
 SETTLE_S = 3.0
 """Memory of a process that has ended is free within this time."""
 SLACK_BYTES = 200_000_000
-"""What other programs take meanwhile says nothing about ours."""
+"""A GPU's driver keeps a little."""
 FREQUENT = ("tensor", "memory", "downloading", "requantizing")
 
 Event = dict[str, Any]
-Use = Callable[["WorkerModel"], None]
+Use = Callable[[Diagnosis, "WorkerModel"], None]
 
 
 def load(diagnosis: Diagnosis, on_terminal: bool, use: Use | None = None) -> Diagnosis:
-    """Load in the best way that fits, the next if it fails, and measure; `use` may use the model last.
+    """Load in the best way that fits, the next if it fails, and measure; `use` has the loaded model last.
 
     What goes wrong becomes the diagnosis's `error`.
     """
@@ -69,12 +69,12 @@ def load(diagnosis: Diagnosis, on_terminal: bool, use: Use | None = None) -> Dia
             model = stack.enter_context(open_best(surveyed, diagnosis.request, heard))
             done = _ready(diagnosis, model, events)
             if done.outcome and not done.error:
-                heard({"event": "note", "message": "It is loaded; measuring its speed."})
+                heard({"event": "measuring", "name": done.outcome.plan.name})
                 done = _measured(done, model, gpu_before)
-        if use and done.outcome and not done.error:
-            use(model)
+        if use and done.outcome:
+            use(done, model)
         done = replace(done, events=tuple(events), log=model.log)
-    return _given_back(done, before)
+    return _given_back(done, model, before, gpu_before)
 
 
 def _cannot_load(missing: Sequence[str]) -> EngineMissing:
@@ -181,15 +181,15 @@ def _prompt(model: LanguageModel, tokens: int) -> list[Message]:
     return [Message("user", text + TASK)]
 
 
-def _given_back(diagnosis: Diagnosis, before: int) -> Diagnosis:
-    """Look whether what the process held can be used again; the system may take a moment for that."""
+def _given_back(diagnosis: Diagnosis, model: WorkerModel, before: int, gpu_before: int) -> Diagnosis:
+    """Look whether what the process held can be used again; a GPU's driver may take a moment for that."""
     if diagnosis.outcome is None:
         return diagnosis
-    enough = before - max(SLACK_BYTES, diagnosis.outcome.peak_bytes // 4)
     deadline = time.monotonic() + SETTLE_S
-    while (after := available_bytes()) < enough and time.monotonic() < deadline:
-        time.sleep(0.05)
-    back = GivenBack(before, after, after >= enough)
+    while (missing := gpu_before - _gpu_free(diagnosis)) > SLACK_BYTES and time.monotonic() < deadline:
+        time.sleep(0.1)
+    missing = missing if missing > SLACK_BYTES else 0
+    back = GivenBack(before, available_bytes(), model.resident_bytes() == 0, missing)
     return replace(diagnosis, outcome=replace(diagnosis.outcome, given_back=back))
 
 

@@ -39,11 +39,15 @@ class Speed:
 
 @dataclass(frozen=True, slots=True)
 class GivenBack:
-    """Bytes available before the load and after the model was closed; `complete`: about as many again."""
+    """Bytes available before the load and after the model was closed; other programs change them too.
+
+    `gpu_missing_bytes` are less free on the GPUs than before.
+    """
 
     before_bytes: int
     after_bytes: int
-    complete: bool
+    process_ended: bool
+    gpu_missing_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

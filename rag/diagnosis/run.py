@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
 
 from rag import console
 from rag.diagnosis import sections
 from rag.diagnosis.examine import examine
-from rag.diagnosis.loading import Use, load
+from rag.diagnosis.loading import load
 from rag.diagnosis.record import record
 from rag.diagnosis.records import Diagnosis, Options
 from rag.diagnosis.report import Target
 from rag.diagnosis.text import width, wrapped
 from rag.errors import RagError, UsageError
 
+if TYPE_CHECKING:
+    from rag.loader.supervise import WorkerModel
 
-def diagnose(options: Options, light: bool = False, use: Use | None = None) -> int:
+Ask = Callable[["WorkerModel"], None]
+
+
+def diagnose(options: Options, light: bool = False, ask: Ask | None = None) -> int:
     """Look, load unless only a plan is asked for, and tell; returns the exit code.
 
-    `light` says that Footnote's packages are missing here; `use` may use the loaded model. Raises RagError
+    `light` says that Footnote's packages are missing here; `ask` has the loaded model last. Raises RagError
     where there is nothing to tell but the error.
     """
     if not options.model:
@@ -36,26 +42,30 @@ def diagnose(options: Options, light: bool = False, use: Use | None = None) -> i
     except RagError as error:
         if target:
             say(target.write_error(options, error))
-        raise
+        raise error if options.as_json else _wrapped(error) from error
     if not options.as_json:
         show(diagnosis, sections.LOOKED_AT)
     if not options.plan_only and not diagnosis.error:
+
+        def use(done: Diagnosis, model: WorkerModel) -> None:
+            if not options.as_json:
+                show(done, sections.TRIED)
+            if ask and not done.error:
+                ask(model)
+
         diagnosis = load(diagnosis, console.is_terminal(sys.stderr), use)
-        if not options.as_json:
-            show(diagnosis, sections.TRIED)
-    if target:
-        say(target.write(diagnosis))
-    return _ended(diagnosis, options.as_json)
+    return _ended(diagnosis, options.as_json, target)
 
 
-def _ended(diagnosis: Diagnosis, as_json: bool) -> int:
+def _ended(diagnosis: Diagnosis, as_json: bool, target: Target | None) -> int:
     if as_json:
         console.print_json(record(diagnosis))
     else:
         show(diagnosis, sections.AT_LAST)
-        if diagnosis.error:
-            sys.stdout.flush()
-            console.print_error(_wrapped(diagnosis.error), False)
+    if target:
+        say(target.write(diagnosis))
+    if diagnosis.error and not as_json:
+        console.print_error(_wrapped(diagnosis.error), False)
     return diagnosis.error.exit_code if diagnosis.error else console.OK
 
 

@@ -6,14 +6,15 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from rag.diagnosis.advice import advice
-from rag.diagnosis.records import Diagnosis, Outcome
+from rag.diagnosis.records import Diagnosis, GivenBack, Outcome
 from rag.diagnosis.text import Row, bullets, pairs, table, wrapped
 from rag.loader.hardware import describe
 from rag.loader.records import Candidate, ModelFacts, title
 from rag.loader.units import size
 
 DTYPES = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
-MOST_DTYPES = 4
+LEAST_SHARE = 0.005
+"""Types of fewer weights are left to the evidence, which names them all."""
 
 
 def this_machine(diagnosis: Diagnosis, columns: int) -> list[str]:
@@ -52,10 +53,10 @@ def _facts(facts: ModelFacts, diagnosis: Diagnosis) -> Iterator[tuple[str, str]]
 
 
 def _dtypes(facts: ModelFacts) -> str:
-    often = sorted(facts.dtypes, key=lambda name: -facts.dtypes[name])
-    named = ", ".join(
-        f"{facts.dtypes[name] / sum(facts.dtypes.values()):.0%} {name}" for name in often[:MOST_DTYPES]
-    )
+    whole = sum(facts.dtypes.values())
+    often = [name for name in facts.dtypes if facts.dtypes[name] >= LEAST_SHARE * whole]
+    often.sort(key=lambda name: -facts.dtypes[name])
+    named = ", ".join(f"{facts.dtypes[name] / whole:.0%} {name}" for name in often)
     return f" ({named})" if named else ""
 
 
@@ -75,20 +76,25 @@ def contradictions(diagnosis: Diagnosis, columns: int) -> list[str]:
     facts = diagnosis.found
     if facts is None:
         return []
+    if not facts.shards and not facts.problems:
+        return wrapped("Not looked for: the files are not here, and this is what the preset says.", columns)
     told = [
         *facts.contradictions,
         *(f"{problem.message}. {problem.fix}" for problem in facts.problems),
         *(f"{shard.name}: {shard.problem}" for shard in facts.shards if shard.problem and not facts.problems),
         *facts.warnings,
     ]
-    return bullets(told, columns) if told else ["None: the files agree with what they say of themselves."]
+    if not told:
+        return wrapped("None: the files agree with what they say of themselves.", columns)
+    return bullets(told, columns)
 
 
 def plans(diagnosis: Diagnosis, columns: int) -> list[str]:
     if not diagnosis.candidates:
         return ["No way to run it was left to plan."]
     header = ("engine", "weights", "dtype", "device", "context", "verdict", "GB/peak", "tok/s")
-    rows = [Row(_cells(candidate), _remark(candidate)) for candidate in diagnosis.candidates]
+    shared = set.intersection(*(set(candidate.plan.notes) for candidate in diagnosis.candidates))
+    rows = [Row(_cells(candidate), _remark(candidate, shared)) for candidate in diagnosis.candidates]
     legend = (
         "Best first. GB/peak: memory that nothing can take back, and the most of it at any moment. "
         "tok/s: predicted for writing."
@@ -110,10 +116,11 @@ def _cells(candidate: Candidate) -> tuple[str, ...]:
     )
 
 
-def _remark(candidate: Candidate) -> str:
-    """The reason, then what else is to be known of this way."""
-    notes = [note for note in candidate.plan.notes if note not in candidate.reason]
-    download = [f"{size(candidate.plan.weight_bytes)} to download"] if candidate.plan.repo else []
+def _remark(candidate: Candidate, shared: set[str]) -> str:
+    """The reason, then what else is to be known of this way; what all have in common is told as advice."""
+    notes = [note for note in candidate.plan.notes if note not in shared]
+    absent = candidate.plan.repo and candidate.need
+    download = [f"{size(candidate.plan.weight_bytes)} to download"] if absent else []
     return "; ".join([candidate.reason, *notes, *download])
 
 
@@ -124,16 +131,7 @@ def load(diagnosis: Diagnosis, columns: int) -> list[str]:
     lines = bullets([f"Tried in vain: {error['message']}" for error in outcome.failed], columns)
     told = f"{title(outcome.plan)}, ready after {outcome.seconds:.1f} s."
     lines += wrapped(told, columns)
-    if back := outcome.given_back:
-        lines += wrapped(_back(back.before_bytes, back.after_bytes, back.complete), columns)
     return lines
-
-
-def _back(before: int, after: int, complete: bool) -> str:
-    figures = f"{size(before)} were available before, {size(after)} after the model was closed"
-    if complete:
-        return f"Its memory was given back: {figures}."
-    return f"Not all memory has come back: {figures}. Another program may have taken it meanwhile."
 
 
 def sanity(diagnosis: Diagnosis, columns: int) -> list[str]:
@@ -179,6 +177,20 @@ def _speeds(outcome: Outcome, chosen: Candidate | None) -> Iterator[tuple[str, s
     yield "loading, seconds", f"{outcome.seconds:.1f}", loading
 
 
+def given_back(diagnosis: Diagnosis, columns: int) -> list[str]:
+    back = diagnosis.outcome.given_back if diagnosis.outcome else None
+    return wrapped(_back(back), columns) if back else []
+
+
+def _back(back: GivenBack) -> str:
+    free = f"{size(back.after_bytes)} are available now, {size(back.before_bytes)} were before the load"
+    if not back.process_ended:
+        return f"No: the model's process has not ended and holds its memory still; {free}."
+    if back.gpu_missing_bytes:
+        return f"Not all: {size(back.gpu_missing_bytes)} of GPU memory are still taken; {free}."
+    return f"Yes: the model was closed and its process has ended; {free}."
+
+
 def counsel(diagnosis: Diagnosis, columns: int) -> list[str]:
     return bullets(advice(diagnosis), columns)
 
@@ -191,7 +203,7 @@ LOOKED_AT: tuple[tuple[str, Section], ...] = (
     ("Plans", plans),
 )
 TRIED: tuple[tuple[str, Section], ...] = (("Load", load), ("Sanity", sanity), ("Speed", speed))
-AT_LAST: tuple[tuple[str, Section], ...] = (("Advice", counsel),)
+AT_LAST: tuple[tuple[str, Section], ...] = (("Memory given back", given_back), ("Advice", counsel))
 
 
 def everything(diagnosis: Diagnosis, columns: int) -> Iterator[tuple[str, list[str]]]:
@@ -213,4 +225,6 @@ def gigabytes(count: int) -> str:
 
 
 def count(parameters: int) -> str:
-    return f"{parameters / 1e9:.1f} billion" if parameters >= 1e9 else f"{parameters / 1e6:,.0f} million"
+    if parameters >= 1e9:
+        return f"{parameters / 1e9:.1f} billion"
+    return f"{parameters / 1e6:,.0f} million" if parameters >= 1e6 else f"{parameters:,}"

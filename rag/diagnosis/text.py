@@ -45,7 +45,11 @@ def pairs(lines: Sequence[tuple[str, str]], columns: int) -> list[str]:
     """Label and value, values beneath each other; on a narrow terminal each below its label."""
     label_width = max((len(label) for label, _ in lines), default=0) + 2
     if columns - label_width < LEAST_NOTE:
-        return [line for label, value in lines for line in wrapped(f"{label}: {value}", columns, rest="  ")]
+        return [
+            line
+            for label, value in lines
+            for line in wrapped(f"{label}: {value}" if label else value, columns, "" if label else "  ", "  ")
+        ]
     return [line for label, value in lines for line in wrapped(value, columns, label.ljust(label_width))]
 
 
@@ -54,7 +58,8 @@ def bullets(items: Sequence[str], columns: int) -> list[str]:
 
 
 def table(header: Sequence[str], rows: Sequence[Row], columns: int, remark: str = "") -> list[str]:
-    """Lines of a table; `remark` heads the rows' remarks, which wrap beside the cells or below them.
+    """Lines of a table; `remark` heads the rows' remarks, which wrap beside the cells or below
+    them; below, the same remark stands once for all its rows.
 
     Where not even the cells fit, each row becomes a block of "header: cell" lines.
     """
@@ -72,9 +77,10 @@ def table(header: Sequence[str], rows: Sequence[Row], columns: int, remark: str 
             lines += wrapped(row.remark, columns, _line(row.cells, widths, gap).ljust(full), " " * full)
         return lines
     lines = [head.rstrip()]
-    for row in rows:
+    for row, following in zip(rows, [*rows[1:], Row(())]):
         lines.append(_line(row.cells, widths, gap).rstrip())
-        lines += wrapped(row.remark, columns, INDENT) if row.remark else []
+        if row.remark and row.remark != following.remark:
+            lines += wrapped(row.remark, columns, INDENT)
     return lines
 
 

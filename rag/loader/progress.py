@@ -16,7 +16,7 @@ from rag.loader.units import size
 LINE_EVERY_S = 5.0
 STAGES = {
     **{"loading": "Loading", "tensor": "Loading", "requantizing": "Converting"},
-    **{"downloading": "Downloading", "verifying": "Checking"},
+    **{"downloading": "Downloading", "verifying": "Checking", "measuring": "Measuring"},
 }
 """What the bar says while these events come."""
 
@@ -61,7 +61,7 @@ class _State:
         if kind not in STAGES:
             return
         if STAGES[kind] != self.stage:
-            self.stage, self.total, self.rate = STAGES[kind], 0, 0.0
+            self.stage, self.total, self.rate, self.shard = STAGES[kind], 0, 0.0, ""
         self.name = event.get("name") or event.get("file") or self.name
         self.done = event.get("done_bytes", 0)
         self.total = event.get("total_bytes", self.total)
