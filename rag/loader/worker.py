@@ -78,7 +78,7 @@ def load(plan: Plan, report: Report) -> LoadedModel:
 
 
 class Worker:
-    """Counts at once, generates one answer after the other, and hears a cancel in between."""
+    """Counts at once, generates as many answers side by side as the engine does, and hears a cancel."""
 
     def __init__(self, parent: Parent, model: LoadedModel) -> None:
         self._parent = parent
@@ -87,7 +87,8 @@ class Worker:
         self._cancels: dict[int, threading.Event] = {}
 
     def serve(self) -> None:
-        threading.Thread(target=self._generate_all, daemon=True).start()
+        for _ in range(getattr(self._model, "answers_at_once", 1)):
+            threading.Thread(target=self._generate_all, daemon=True).start()
         while (request := self._parent.receive()) is not None:
             if "cancel" in request:
                 if event := self._cancels.get(request["cancel"]):
@@ -179,6 +180,9 @@ def _cap(plan: Plan) -> None:
     if plan.max_memory_bytes and plan.device != "cuda":
         limit_memory(plan.max_memory_bytes + RESERVED_BYTES)
 
+
+if __name__ == "__mp_main__":  # a process that an engine started with multiprocessing's "spawn"
+    _end_with_parent_even_while_loading()
 
 if __name__ == "__main__":
     main()
