@@ -27,7 +27,7 @@ def main(arguments: Sequence[str]) -> int:
     if flags.recommend:
         from rag.diagnosis.recommend import recommend
 
-        return recommend(options)
+        return recommend(options, light=not HAS_PACKAGES)
     if not flags.model and not flags.json and console.is_terminal(sys.stdin):
         from rag.diagnosis.interview import interview
 
