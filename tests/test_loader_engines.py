@@ -10,7 +10,7 @@ import pytest
 from rag.errors import PromptTooLong
 from rag.loader.base import Sampling
 from rag.loader.choose import choose
-from rag.loader.engines.transformers import _until_stop
+from rag.loader.engines.texts import until_stop
 from rag.loader.supervise import start
 from rag.settings import ModelSettings
 from rag.types import Message
@@ -168,7 +168,7 @@ def test_both_engines_read_the_same_prompt(smollm2_folder):  # noqa: F811
     ],
 )
 def test_stop_strings_across_pieces(pieces, stop, text, stopped):
-    found = _until_stop(iter(pieces), stop)
+    found = until_stop(iter(pieces), stop)
     said = ""
     while True:
         try:

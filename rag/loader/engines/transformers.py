@@ -1,60 +1,89 @@
-"""Model folders through transformers and torch; the only module that imports either for generation."""
+"""Model folders through transformers and torch, also in 4 and 8 bits through bitsandbytes."""
 
 from __future__ import annotations
 
+import os
+import shutil
 import threading
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from typing import Any
 
-from rag.errors import EngineMissing, ModelError, ModelLoadFailed, PromptTooLong
+from rag.errors import DoesNotFit, EngineMissing, ModelError, ModelLoadFailed, PromptTooLong
+from rag.heap import trim
 from rag.loader.base import TOP_P, Report, Sampling, Usage, defuse
-from rag.loader.records import Plan
+from rag.loader.engines import placing, weights
+from rag.loader.engines.texts import texts, until_stop
+from rag.loader.records import ModelFacts, Plan
 from rag.types import Message, ModelInfo
 
 BATCH_TOKENS = 256
 """Prompt tokens read at a time, so that a cancelled prompt ends soon."""
 
+SCORED_TOKENS = 64
+"""As BATCH_TOKENS, where a row of logits is kept for each token: 150,000 numbers in large vocabularies."""
+
 
 def load(plan: Plan, report: Report) -> Transformers:
-    """Load a folder of safetensors. Raises EngineMissing, ModelLoadFailed."""
+    """Load a folder of safetensors. Raises EngineMissing, ModelLoadFailed, ModelRefused, DoesNotFit."""
+    facts = weights.examined(plan)
+    weights.need_packages(plan)
+    # With threads of its own, transformers would be ahead of what is reported.
+    os.environ["HF_DEACTIVATE_ASYNC_LOAD"] = "1"
     try:
         import torch
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        import transformers
     except ImportError as error:
         raise EngineMissing(
             f"{plan.name} needs torch and transformers, which do not import: {error}",
             "Run `python scripts/run.py shell` once to install them, or use a GGUF file.",
         ) from error
     torch.set_num_threads(plan.threads)
-    report({"event": "loading", "engine": "transformers", "name": plan.name})
-    trusted: dict[str, Any] = {"local_files_only": True, "trust_remote_code": False}
+    report(
+        {
+            "event": "loading",
+            "engine": "transformers",
+            "name": plan.name,
+            "total_bytes": facts.weight_bytes,
+        }
+    )
+    placed = placing.arguments(plan, facts)
+    folder = placed.get("offload_folder")
     try:
-        tokenizer = AutoTokenizer.from_pretrained(plan.model, **trusted)
-        loaded: Any = AutoModelForCausalLM.from_pretrained(
-            plan.model,
-            dtype=getattr(torch, plan.dtype or "float32"),
-            use_safetensors=True,
-            output_loading_info=True,
-            **trusted,
-        )
+        model, tokenizer = _read(transformers, plan, facts, placed, report)
+        _refuse_overflow(plan, model)
+    except BaseException:
+        _remove(folder)
+        raise
+    trim()
+    return Transformers(model, tokenizer, plan, folder)
+
+
+def _read(
+    transformers: Any, plan: Plan, facts: ModelFacts, placed: dict[str, Any], report: Report
+) -> tuple[Any, Any]:
+    trusted: dict[str, Any] = {"local_files_only": True, "trust_remote_code": plan.trust_remote_code}
+    tensors = {tensor.name: tensor for tensor in facts.tensors}
+    shards = [shard.name for shard in facts.shards]
+    try:
+        tokenizer = transformers.AutoTokenizer.from_pretrained(plan.model, **trusted)
+        _refuse_silent(plan, tokenizer)
+        with weights.told(tensors, shards, report):
+            model, found = transformers.AutoModelForCausalLM.from_pretrained(
+                plan.model, use_safetensors=True, output_loading_info=True, **placed, **trusted
+            )
+    except ModelError:
+        raise
     except Exception as error:  # a model's own code and files can raise anything
         reason = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise ModelLoadFailed(
             f"transformers cannot load {plan.name}: {reason}",
             "Download the folder again, or choose another model with --model.",
         ) from error
-    model, found = loaded
-    _check(plan, tokenizer, found)
-    return Transformers(model.eval(), tokenizer, plan)
+    weights.refuse_incomplete(plan, found)
+    return model.eval(), tokenizer
 
 
-def _check(plan: Plan, tokenizer: Any, found: dict[str, Any]) -> None:
-    wrong = sorted(str(key) for kind in ("missing_keys", "mismatched_keys") for key in found.get(kind) or ())
-    if wrong:
-        raise ModelLoadFailed(
-            f"{plan.name} lacks {len(wrong)} of its weights, first of them {wrong[0]}",
-            "The model would answer nonsense. Download the folder again.",
-        )
+def _refuse_silent(plan: Plan, tokenizer: Any) -> None:
     if not tokenizer.chat_template:
         raise ModelLoadFailed(
             f"{plan.name} has no chat template: it continues texts and does not answer questions",
@@ -62,17 +91,36 @@ def _check(plan: Plan, tokenizer: Any, found: dict[str, Any]) -> None:
         )
 
 
+def _refuse_overflow(plan: Plan, model: Any) -> None:
+    """A GPU plan whose layers spilled over would answer a hundred times slower than planned."""
+    places = {str(place) for place in getattr(model, "hf_device_map", {}).values()}
+    if plan.device == "cuda" and places & {"cpu", "disk"}:
+        raise DoesNotFit(
+            f"{plan.name} does not fit on its GPUs", "Close what else uses them, or take fewer bits."
+        )
+
+
+def _remove(folder: str | None) -> None:
+    if folder:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 class Transformers:
     """One model, answering one request at a time."""
 
-    def __init__(self, model: Any, tokenizer: Any, plan: Plan) -> None:
+    def __init__(self, model: Any, tokenizer: Any, plan: Plan, offload_folder: str | None = None) -> None:
         self._model = model
         self._tokenizer = tokenizer
+        self._folder = offload_folder
+        places = (weight.device for weight in model.parameters() if weight.device.type != "meta")
+        self._device = next(
+            places, "cpu"
+        )  # what is offloaded lies on "meta" and is computed on the processor
         added = tokenizer.added_tokens_decoder.values()
         self._control = [token.content for token in added if token.special and len(token.content) > 1]
         self._ends = _ids(model.generation_config.eos_token_id) | _ids(tokenizer.eos_token_id)
         self._busy = threading.Lock()
-        parameters = model.num_parameters()
+        parameters = plan.parameters or model.num_parameters()
         self.info = ModelInfo(plan.name, "transformers", plan.quantization, parameters, plan.context_tokens)
 
     def stream(
@@ -80,17 +128,12 @@ class Transformers:
     ) -> Generator[str, None, Usage]:
         cancel = cancel or threading.Event()
         prompt = self._encode(messages)
-        room = self.info.context_tokens - len(prompt)
-        if room < 1:
-            raise PromptTooLong(
-                f"the prompt has {len(prompt)} tokens, the model reads {self.info.context_tokens}",
-                "Ask with fewer passages (--top-k) or a shorter question.",
-            )
+        self._refuse_long(len(prompt), self.info.context_tokens - 1)
         tokens: list[int] = []
-        limit = min(sampling.max_tokens, room)
+        limit = min(sampling.max_tokens, self.info.context_tokens - len(prompt))
         with self._busy:
             ids = self._tokens(prompt, sampling, limit, cancel, tokens)
-            stopped = yield from _until_stop(self._texts(ids), sampling.stop)
+            stopped = yield from until_stop(texts(ids, self._decode), sampling.stop)
         ended = stopped or (bool(tokens) and tokens[-1] in self._ends)
         finish = "cancelled" if cancel.is_set() else "stop" if ended else "length"
         return Usage(len(prompt), len(tokens), finish)
@@ -98,8 +141,34 @@ class Transformers:
     def count_tokens(self, messages: Sequence[Message]) -> int:
         return len(self._encode(messages))
 
+    def token_logprobs(self, text: str) -> list[float]:
+        """See `LoadedModel`."""
+        import torch
+
+        ids = self._tokenizer(text, verbose=False)["input_ids"]
+        self._refuse_long(len(ids), self.info.context_tokens)
+        found: list[float] = []
+        with self._busy:
+            cache = self._new_cache()
+            for start in range(0, len(ids) - 1, SCORED_TOKENS):
+                read = ids[start : start + SCORED_TOKENS]
+                logits = self._step(read, cache, rows=len(read))
+                following = torch.tensor(ids[start + 1 : start + 1 + len(read)])
+                chances = logits[: len(following)].log_softmax(-1)
+                _refuse_infinite(chances)
+                found += chances.gather(-1, following[:, None])[:, 0].tolist()
+        return found
+
     def close(self) -> None:
         self._model = None
+        _remove(self._folder)
+
+    def _refuse_long(self, tokens: int, most: int) -> None:
+        if tokens > most:
+            raise PromptTooLong(
+                f"the prompt has {tokens} tokens, the model reads {self.info.context_tokens}",
+                "Ask with fewer passages (--top-k) or a shorter question.",
+            )
 
     def _encode(self, messages: Sequence[Message]) -> list[int]:
         turns = defuse(messages, self._control)
@@ -116,15 +185,14 @@ class Transformers:
     ) -> Iterator[int]:
         """Yield the answer's tokens without the end token; all of them are noted in `tokens`."""
         import torch
-        from transformers import DynamicCache
 
-        cache = DynamicCache(config=self._model.config)
+        cache = self._new_cache()
         dice = torch.Generator().manual_seed(sampling.seed)
         logits = None
         for start in range(0, len(prompt), BATCH_TOKENS):
             if cancel.is_set():
                 return
-            logits = self._step(prompt[start : start + BATCH_TOKENS], cache)
+            logits = self._step(prompt[start : start + BATCH_TOKENS], cache)[-1]
         while True:
             token = _pick(logits, sampling.temperature, dice)
             tokens.append(token)
@@ -133,30 +201,21 @@ class Transformers:
             yield token
             if cancel.is_set() or len(tokens) >= limit:
                 return
-            logits = self._step([token], cache)
+            logits = self._step([token], cache)[-1]
 
-    def _step(self, ids: list[int], cache: Any) -> Any:
-        """Logits of shape (vocabulary,) after reading `ids`."""
+    def _new_cache(self) -> Any:
+        from transformers import DynamicCache
+
+        return DynamicCache(config=self._model.config)
+
+    def _step(self, ids: list[int], cache: Any, rows: int = 1) -> Any:
+        """Logits of shape (rows, vocabulary) for the last `rows` of the tokens, on the processor."""
         import torch
 
+        read = torch.tensor([ids], device=self._device)
         with torch.inference_mode():
-            output = self._model(torch.tensor([ids]), past_key_values=cache, use_cache=True, logits_to_keep=1)
-        return output.logits[0, -1].float()
-
-    def _texts(self, tokens: Iterable[int]) -> Iterator[str]:
-        """Whole characters as they become complete; a character may span several tokens.
-
-        The tokens of the last piece are decoded again with the new ones, because some tokenizers
-        drop a space at the beginning of what they decode.
-        """
-        seen: list[int] = []
-        fresh: list[int] = []
-        for token in tokens:
-            fresh.append(token)
-            before, whole = self._decode(seen), self._decode(seen + fresh)
-            if len(whole) > len(before) and not whole.endswith("\ufffd"):
-                yield whole[len(before) :]
-                seen, fresh = fresh, []
+            output = self._model(read, past_key_values=cache, use_cache=True, logits_to_keep=rows)
+            return output.logits[0, -rows:].float().cpu()
 
     def _decode(self, ids: list[int]) -> str:
         return self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
@@ -165,10 +224,7 @@ class Transformers:
 def _pick(logits: Any, temperature: float, dice: Any) -> int:
     import torch
 
-    if not torch.isfinite(logits).all():
-        raise ModelError(
-            "the model computed numbers that are not finite", "Choose another dtype or another model file."
-        )
+    _refuse_infinite(logits)
     if temperature <= 0:
         return int(logits.argmax())
     chances, order = (logits / temperature).softmax(-1).sort(descending=True)
@@ -176,26 +232,11 @@ def _pick(logits: Any, temperature: float, dice: Any) -> int:
     return int(order[torch.multinomial(chances * likely, 1, generator=dice)])
 
 
-def _until_stop(pieces: Iterable[str], stop: Sequence[str]) -> Generator[str, None, bool]:
-    """Pass pieces on up to the first stop string; returns whether one was met.
-
-    What might be the beginning of a stop string is held back until the next piece decides.
-    """
-    held = ""
-    for piece in pieces:
-        held += piece
-        cuts = [at for at in (held.find(end) for end in stop) if at >= 0]
-        if cuts:
-            if held[: min(cuts)]:
-                yield held[: min(cuts)]
-            return True
-        keep = max((n for end in stop for n in range(1, len(end)) if held.endswith(end[:n])), default=0)
-        if len(held) > keep:
-            yield held[: len(held) - keep]
-            held = held[len(held) - keep :]
-    if held:
-        yield held
-    return False
+def _refuse_infinite(numbers: Any) -> None:
+    if not numbers.isfinite().all():
+        raise ModelError(
+            "the model computed numbers that are not finite", "Choose another dtype or another model file."
+        )
 
 
 def _ids(value: int | list[int] | None) -> set[int]:
