@@ -1,0 +1,311 @@
+"""The quantization table: every way to run a model here, each measured in a process of its own.
+
+A way that does not fit, is refused or fails becomes a row with its reason, and the rest go on. After each
+one it is checked that its memory has come back before the next one loads.
+"""
+
+from __future__ import annotations
+
+import platform
+import tempfile
+import time
+from collections.abc import Callable, Generator, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+from rag.errors import RagError
+from rag.evaluation import giving_back
+from rag.evaluation.perplexity import SOURCE, Perplexity, fixed_text, perplexity
+from rag.evaluation.timing import Speeds, measure
+from rag.evaluation.ways import Options, Way, ways
+from rag.loader.base import LanguageModel, Report, Sampling
+from rag.loader.hardware import machine as look
+from rag.loader.records import Candidate, Machine
+from rag.loader.supervise import Loaded
+from rag.loader.watch import Sample
+from rag.types import Message
+
+CANARY = "What is the capital of France?"
+CANARY_TOKENS = 24
+WIDTHS = {"float32": 32, "bfloat16": 16, "float16": 16}
+SAME_MODEL = 0.02
+"""Parameters of two files of one model differ by less: GGUF counts a table for positions, say."""
+
+
+class Measured(LanguageModel, Protocol):
+    """What is needed of a `WorkerModel`."""
+
+    loaded: Loaded | None
+
+    @property
+    def pid(self) -> int: ...
+
+    def wait_ready(self) -> Any: ...
+
+    def peak(self) -> Sample: ...
+
+    def token_logprobs(self, text: str) -> list[float]: ...
+
+
+Open = Callable[[Candidate, Report], Measured]
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One configuration. `status` is "measured", "failed" or "not run", with the `reason` of the latter two.
+
+    Bytes: `predicted_peak_bytes` and `peak_bytes` are must-have memory, of the GPUs where `device` is "cuda",
+    else the worker's own. `kept_back` says what of it had not come back, empty when all had.
+    `perplexity_ratio` is to the same model's unquantized weights in their widest type.
+    """
+
+    model: str
+    way: str
+    status: str
+    reason: str = ""
+    engine: str = ""
+    quantization: str = ""
+    dtype: str | None = None
+    device: str = ""
+    parameters: int | None = None
+    load_s: float | None = None
+    predicted_peak_bytes: int | None = None
+    peak_bytes: int | None = None
+    speeds: Speeds = field(default_factory=Speeds)
+    perplexity: Perplexity | None = None
+    perplexity_ratio: float | None = None
+    answer: str | None = None
+    notes: tuple[str, ...] = ()
+    kept_back: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """All rows, with the machine and the settings that they hold for; `date` as in 2026-03-01."""
+
+    machine: Machine
+    options: Options
+    rows: tuple[Row, ...]
+    date: str
+    python: str
+
+
+def compare(
+    options: Options,
+    on_event: Report = lambda event: None,
+    machine: Machine | None = None,
+    open_way: Open | None = None,
+    text: str | None = None,
+) -> Comparison:
+    """Measure every configuration, one after the other. Raises UsageError, ModelNotFound, EvaluationError."""
+    options.check()
+    machine = machine or look()
+    text = fixed_text() if text is None else text
+    with tempfile.TemporaryDirectory(prefix="footnote-benchmark-") as folder:
+        found = ways(options, machine, Path(folder))
+        rows = list(_measured(found, options, open_way or _open, text, on_event))
+    date = time.strftime("%Y-%m-%d")
+    return Comparison(machine, options, tuple(with_ratios(rows)), date, platform.python_version())
+
+
+def _measured(
+    found: Sequence[Way], options: Options, open_way: Open, text: str, on_event: Report
+) -> Generator[Row]:
+    runs = sum(1 for way in found if _fits(way))
+    number = 0
+    for way in found:
+        if _fits(way):
+            number += 1
+            on_event({"event": "note", "message": f"{number}/{runs}: {way.model}, {way.asked}"})
+            yield _run(way, options, open_way, text, on_event)
+        else:
+            yield _row(way, "not run", _why_not(way))
+
+
+def _fits(way: Way) -> bool:
+    return way.candidate is not None and way.candidate.verdict == "fits"
+
+
+def _why_not(way: Way) -> str:
+    if way.error:
+        return way.error.message
+    assert way.candidate
+    return f"{way.candidate.verdict}: {way.candidate.reason}"
+
+
+def _row(way: Way, status: str, reason: str = "") -> Row:
+    row = Row(way.model, way.asked, status, reason)
+    if way.candidate is None:
+        return row
+    plan, need = way.candidate.plan, way.candidate.need
+    return replace(
+        row,
+        engine=plan.engine,
+        quantization=plan.quantization,
+        dtype=plan.dtype,
+        device=plan.device,
+        parameters=plan.parameters,
+        predicted_peak_bytes=need.peak if need else None,
+        notes=plan.notes,
+    )
+
+
+def _run(way: Way, options: Options, open_way: Open, text: str, on_event: Report) -> Row:
+    """Load one way, measure it, close it and wait for its memory."""
+    assert way.candidate
+    row = _row(way, "measured")
+    on_gpu = way.candidate.plan.device == "cuda"
+    before = giving_back.gpu_free() if on_gpu else None
+    pids: set[int] = set()
+    try:
+        model = open_way(way.candidate, on_event)
+        try:
+            model.wait_ready()
+            pids = giving_back.family(model.pid)
+            on_event({"event": "note", "message": "Loaded; measuring."})
+            if before is None:
+                row = replace(_figures(row, model, options, text), peak_bytes=model.peak().private)
+            else:
+                with giving_back.GpuWatch(before) as watch:
+                    row = _figures(row, model, options, text)
+                row = replace(row, peak_bytes=watch.peak_bytes)
+        finally:
+            model.close()
+    except RagError as error:
+        row = replace(_row(way, "failed", error.message), load_s=row.load_s)
+    return replace(row, kept_back=giving_back.kept_back(pids, before))
+
+
+def _figures(row: Row, model: Measured, options: Options, text: str) -> Row:
+    loaded = model.loaded
+    assert loaded
+    row = replace(
+        row,
+        load_s=loaded.seconds,
+        notes=tuple(dict.fromkeys([*row.notes, *model.info.notes])),
+        parameters=row.parameters or model.info.parameters,
+        speeds=measure(model, options.prompt_tokens, options.answer_tokens),
+    )
+    return row if options.dummy else _with_quality(row, model, text)
+
+
+def _with_quality(row: Row, model: Measured, text: str) -> Row:
+    """The row with what the model says; its speeds stand even where it cannot be examined."""
+    try:
+        row = replace(row, answer=_answer(model))
+        return replace(row, perplexity=perplexity(model, text))
+    except RagError as error:
+        return replace(row, notes=(*row.notes, f"not examined to the end: {error.message}"))
+
+
+def _answer(model: LanguageModel) -> str:
+    pieces = model.stream([Message("user", CANARY)], Sampling(max_tokens=CANARY_TOKENS))
+    return "".join(pieces).strip()
+
+
+def _open(candidate: Candidate, on_event: Report) -> Measured:
+    from rag.loader.load import start_all
+
+    return start_all([candidate], on_event)
+
+
+def with_ratios(rows: Sequence[Row]) -> list[Row]:
+    """The rows with their perplexity beside that of the same model, unquantized and in its widest type.
+
+    Rows belong together when they have as many parameters and cut the text into as many tokens.
+    """
+    plain = [row for row in rows if row.quantization == "none" and row.perplexity]
+    plain.sort(key=lambda row: -WIDTHS.get(row.dtype or "", 0))
+    return [_with_ratio(row, plain) for row in rows]
+
+
+def _with_ratio(row: Row, plain: Sequence[Row]) -> Row:
+    if row.perplexity is None:
+        return row
+    for base in plain:
+        assert base.perplexity
+        if base.perplexity.tokens == row.perplexity.tokens and _same_size(base.parameters, row.parameters):
+            return replace(row, perplexity_ratio=row.perplexity.value / base.perplexity.value)
+    return row
+
+
+def _same_size(one: int | None, other: int | None) -> bool:
+    return not one or not other or abs(one - other) <= SAME_MODEL * one
+
+
+def record(found: Comparison) -> dict[str, Any]:
+    """The whole comparison in JSON's types."""
+    options = found.options
+    return {
+        "benchmark": "quantizations",
+        "date": found.date,
+        "machine": _machine(found),
+        "settings": {
+            "prompt_tokens": options.prompt_tokens,
+            "answer_tokens": options.answer_tokens,
+            "context_tokens": options.context_tokens,
+            "max_memory_bytes": options.max_memory_bytes,
+            "dummy_weights": options.dummy,
+            "perplexity_text": None if options.dummy else SOURCE,
+            "question": None if options.dummy else CANARY,
+        },
+        "rows": [_flat(row) for row in found.rows],
+    }
+
+
+def _machine(found: Comparison) -> dict[str, Any]:
+    machine = found.machine
+    versions = {
+        name: version for state in machine.engines.values() for name, version in state.packages.items()
+    }
+    return {
+        "system": machine.system,
+        "cpu": machine.cpu,
+        "cpu_features": sorted(machine.cpu_features),
+        "cores": machine.cores,
+        "memory_total_bytes": machine.memory_total,
+        "memory_available_bytes": machine.memory_available,
+        "gpus": [
+            {
+                "name": card.name,
+                "total_bytes": card.total_bytes,
+                "capability": ".".join(map(str, card.capability or ())) or None,
+                "driver": card.driver,
+            }
+            for card in machine.gpus
+        ],
+        "versions": {"python": found.python, **versions},
+    }
+
+
+def _flat(row: Row) -> dict[str, Any]:
+    speeds, scored = row.speeds, row.perplexity
+    return {
+        "model": row.model,
+        "way": row.way,
+        "engine": row.engine,
+        "quantization": row.quantization,
+        "dtype": row.dtype,
+        "device": row.device,
+        "status": row.status,
+        "reason": row.reason,
+        "load_s": row.load_s,
+        "predicted_peak_bytes": row.predicted_peak_bytes,
+        "peak_bytes": row.peak_bytes,
+        "prompt_tokens": speeds.prompt_tokens,
+        "prefill_tokens_per_s": _rounded(speeds.prefill_tokens_per_s, 2),
+        "answer_tokens": speeds.answer_tokens,
+        "tokens_per_s": _rounded(speeds.tokens_per_s, 2),
+        "first_token_s": _rounded(speeds.first_token_s, 4),
+        "perplexity": _rounded(scored.value if scored else None, 4),
+        "perplexity_tokens": scored.tokens if scored else None,
+        "perplexity_ratio": _rounded(row.perplexity_ratio, 4),
+        "answer": row.answer,
+        "notes": list(row.notes),
+        "kept_back": row.kept_back,
+    }
+
+
+def _rounded(value: float | None, digits: int) -> float | None:
+    return None if value is None else round(value, digits)
