@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -53,10 +53,14 @@ def _quantizations(flags: argparse.Namespace) -> int:
         found = compare(options, tell)
     if flags.output:
         _write(found, flags.output)
-    if flags.json:
-        console.print_json(record(found))
+    return _tell(record(found), benchmark_table.terminal(found), flags.json)
+
+
+def _tell(figures: dict[str, Any], text: str, as_json: bool) -> int:
+    if as_json:
+        console.print_json(figures)
     else:
-        print(console.clean(benchmark_table.terminal(found)), end="")
+        print(console.clean(text), end="")
     return console.OK
 
 
@@ -85,22 +89,21 @@ def _ingest(flags: argparse.Namespace) -> int:
     from rag.evaluation.throughput import compare_ingestion, table
 
     figures = compare_ingestion(flags.folder, flags.runs)
-    if flags.json:
-        console.print_json(figures)
-    else:
-        print(console.clean(table(figures)), end="")
-    return console.OK
+    return _tell(figures, table(figures), flags.json)
 
 
 def _engines(flags: argparse.Namespace) -> int:
     from rag.evaluation.overhead import compare_engine, table
 
     figures = compare_engine(flags.engine, flags.model, flags.runs)
-    if flags.json:
-        console.print_json(figures)
-    else:
-        print(console.clean(table(figures)), end="")
-    return console.OK
+    return _tell(figures, table(figures), flags.json)
+
+
+def _memory(flags: argparse.Namespace) -> int:
+    from rag.evaluation.memory_check import run, table
+
+    figures = run()
+    return _tell(figures, table(figures), flags.json)
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
@@ -152,10 +155,23 @@ def _engines_parser() -> console.Arguments:
     return parser
 
 
+def _memory_parser() -> console.Arguments:
+    parser = console.Arguments(
+        prog="benchmark.py memory",
+        description="Predicted beside measured memory, of models in published shapes with random weights.",
+    )
+    _add_json(parser)
+    return parser
+
+
 def _add_runs(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--runs", metavar="N", type=int, choices=range(1, 21), default=3, help="of each (default: 3)"
     )
+    _add_json(parser)
+
+
+def _add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
 
 
@@ -169,7 +185,11 @@ def _count(text: str) -> int:
 
 ENGINES = ("llamacpp", "transformers", "vllm")
 BARE = ("llamacpp", "transformers")
-PARTS = {"ingest": (_ingest_parser, _ingest), "engines": (_engines_parser, _engines)}
+PARTS = {
+    "ingest": (_ingest_parser, _ingest),
+    "engines": (_engines_parser, _engines),
+    "memory": (_memory_parser, _memory),
+}
 """The measurements that are not of one model's ways, by the first word on the command line."""
 
 

@@ -306,6 +306,7 @@ def test_a_gpu_runs_every_form_of_an_architecture_without_weights(tmp_path: Path
     assert set(plans) == {"none", "awq", "gptq", "compressed-tensors", "fp8"}
     assert {plan.load_format for plan in plans.values()} == {"dummy"}
     assert not any(plan.sanity for plan in plans.values())
+    assert all(plan.least_memory for plan in plans.values())
     assert all(plan.repo is None and Path(plan.model).is_dir() for plan in plans.values())
 
 
@@ -382,7 +383,12 @@ def test_the_bundled_model_for_real(tmp_path: Path) -> None:
 
 def test_help_names_the_other_measurements() -> None:
     script = ROOT / "scripts" / "benchmark.py"
-    for words, expected in (([], "engines"), (["ingest"], "FOLDER"), (["engines"], "ENGINE")):
+    for words, expected in (
+        ([], "engines"),
+        (["ingest"], "FOLDER"),
+        (["engines"], "ENGINE"),
+        (["memory"], "memory"),
+    ):
         done = subprocess.run(
             [sys.executable, str(script), *words, "--help"], capture_output=True, text=True, check=True
         )

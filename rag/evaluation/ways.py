@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rag.errors import EngineMissing, RagError, UsageError
@@ -70,7 +70,7 @@ def _planned(model: str, options: Options, machine: Machine, folder: Path) -> li
     for request in _requests(options, options.quantizations or ("auto",)):
         try:
             candidates = survey(model, request, machine).candidates
-            found += [Way(model, title(candidate.plan), candidate) for candidate in candidates]
+            found += [Way(model, title(each.plan), _sparing(each)) for each in candidates]
         except UsageError:  # a word that means nothing, whatever the model
             raise
         except RagError as error:
@@ -99,8 +99,13 @@ def _dummies(model: str, options: Options, machine: Machine, folder: Path) -> li
     found = []
     for request in _requests(options, ("auto",)):
         candidates = plan_all(facts, machine, request).candidates
-        found += [Way(model, title(each.plan), without_weights(each)) for each in candidates]
+        found += [Way(model, title(each.plan), without_weights(_sparing(each))) for each in candidates]
     return [way for way in found if not asked or _is_asked(way, asked)]
+
+
+def _sparing(candidate: Candidate) -> Candidate:
+    """The same way, taking no more of a GPU than it needs: what vLLM fills on top tells nothing."""
+    return replace(candidate, plan=replace(candidate.plan, least_memory=True))
 
 
 def _is_asked(way: Way, forms: Sequence[str]) -> bool:

@@ -275,7 +275,8 @@ class Plan:
     memory, `stored` the files' own method: they differ where weights are reduced on load. `device` is "cpu",
     "cuda" or "disk" (CPU with an offload folder). `max_memory_bytes` caps the worker's memory; loading is
     given up after `load_seconds`. `must_have_bytes` and `peak_bytes` are predicted. `repo`, and for a GGUF
-    file its name there, say from where on the hub it has to be downloaded first.
+    file its name there, say from where on the hub it has to be downloaded first. With
+    `least_memory` vLLM takes room for one context only, where it would fill the GPU.
     """
 
     model: str
@@ -303,6 +304,7 @@ class Plan:
     repo: str | None = None
     file: str | None = None
     sanity: bool = True
+    least_memory: bool = False
     notes: tuple[str, ...] = ()
 
 

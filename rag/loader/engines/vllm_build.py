@@ -47,6 +47,9 @@ def build(plan: Plan, report: Report) -> Any:
     config = EngineArgs(**arguments).create_engine_config()
     if plan.device != "cuda":
         config.cache_config.kv_cache_memory_bytes = _kv_bytes(config)
+    elif plan.least_memory:
+        # The attention that vLLM chooses later may count in larger blocks.
+        config.cache_config.kv_cache_memory_bytes = _kv_bytes(config) * 5 // 4
     return LLMEngine.from_vllm_config(config, disable_log_stats=True)
 
 
