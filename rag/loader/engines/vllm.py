@@ -51,7 +51,7 @@ def load(plan: Plan, report: Report) -> Vllm:
         raise explain(plan, error) from error
     notes = tuple(kernel_notes(plan, stepper.engine))
     for note in notes:
-        report({"event": "note", "text": note})
+        report({"event": "note", "message": note})
     return Vllm(stepper, tokenizer, plan, notes)
 
 

@@ -41,7 +41,7 @@ def build(plan: Plan, report: Report) -> Any:
     _inspect_here(plan)
     arguments = _arguments(plan)
     if not one_process(plan):
-        report({"event": "note", "text": "each GPU loads its own share; progress per tensor is not shown"})
+        report({"event": "note", "message": "each GPU loads its own share; progress per tensor is not shown"})
     elif plan.load_format == "auto":
         arguments["load_format"] = reporting_load_format(plan, report)
     config = EngineArgs(**arguments).create_engine_config()
