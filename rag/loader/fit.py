@@ -41,7 +41,7 @@ def _memory_and_context(plan: Plan, facts: ModelFacts, machine: Machine, request
     need = memory.estimate(facts, context_tokens=plan.context_tokens, **way)
     asked = plan.context_tokens
     if _wanted(need, plan) > room and not request.context_forced:
-        mapped = need.reclaimable if plan.engine == "llamacpp" else 0
+        mapped = _wanted(need, plan) - need.peak
         shorter = memory.largest_context(facts, room - mapped, asked, **way)
         if shorter and shorter < asked:
             plan = _shortened(plan, asked, shorter)
@@ -147,8 +147,8 @@ def _room(machine: Machine, request: Request) -> tuple[int, str]:
 
 
 def _wanted(need: Need, plan: Plan) -> int:
-    """What has to stay in memory: for llama.cpp the mapped weights too, which every token reads."""
-    return need.peak + (need.reclaimable if plan.engine == "llamacpp" else 0)
+    """What has to stay in memory: mapped weights too, which every token reads, unless the disk is the plan."""
+    return need.peak + (0 if plan.device == "disk" else need.reclaimable)
 
 
 def _too_much(need: Need, plan: Plan, room: int, bound: str) -> str:

@@ -233,7 +233,7 @@ def _passed_over(candidate: Candidate, first: Candidate) -> Candidate:
         or first.verdict != "fits"
         or not mine
         or not best_time
-        or mine <= best_time
+        or round(mine) <= round(best_time)  # too near to be told apart
     ):
         return candidate
     slower = f"; slower: {mine:.0f} s for a typical answer against {best_time:.0f} s of {title(first.plan)}"

@@ -19,6 +19,8 @@ from rag.loader.records import Probe
 from rag.places import CHECKOUT, cache_root
 
 KEEP_S = 30 * 86400
+KEEP_BUSY_S = 600
+"""What was measured while other programs worked says little of this machine."""
 TIMEOUT_S = 60.0
 
 
@@ -30,18 +32,25 @@ def probe(refresh: bool = False, environ: Mapping[str, str] | None = None) -> Pr
     known = None if refresh else cached_probe(environ)
     if known is not None:
         return known
+    busy = _is_busy()
     measured = _measure(()) or _measure(("--without-torch",)) or {}
     found = Probe(measured.get("bandwidth"), measured.get("matmul", {}))
     if found.matmul or not version("torch"):  # a torch that fails now may be mended soon
-        _remember(found, environ)
+        _remember(found, busy, environ)
     return found
 
 
+def _is_busy() -> bool:
+    """Whether other programs have used more than half of the cores in the last minute."""
+    return hasattr(os, "getloadavg") and os.getloadavg()[0] > max(1.0, usable_cores() / 2)
+
+
 def cached_probe(environ: Mapping[str, str] | None = None) -> Probe | None:
-    """What was measured on this machine, with these cores and this torch, in the last 30 days; else None."""
+    """What was measured on this machine, with these cores and this torch, not long ago; else None."""
     try:
         kept = json.loads(_file(environ).read_text(encoding="utf-8"))
-        fresh = kept["key"] == _key() and 0 <= time.time() - kept["time"] < KEEP_S
+        age = time.time() - kept["time"]
+        fresh = kept["key"] == _key() and 0 <= age < (KEEP_BUSY_S if kept.get("busy") else KEEP_S)
         return Probe(kept["bandwidth"], kept["matmul"]) if fresh else None
     except (OSError, ValueError, KeyError, TypeError):  # none yet, or one that another version wrote
         return None
@@ -56,12 +65,13 @@ def _file(environ: Mapping[str, str] | None) -> Path:
     return cache_root(environ) / f"probe-{digest[:12]}.json"
 
 
-def _remember(found: Probe, environ: Mapping[str, str] | None) -> None:
+def _remember(found: Probe, busy: bool, environ: Mapping[str, str] | None) -> None:
     """Write the cache file whole or not at all: another process may be reading it."""
     file = _file(environ)
     record = {
         "key": _key(),
         "time": time.time(),
+        "busy": busy,
         "bandwidth": found.bandwidth,
         "matmul": dict(found.matmul),
     }

@@ -19,6 +19,7 @@ from rag.loader.presets import Preset, nearest, presets, siblings_of, user_prese
 from rag.loader.records import Candidate, Machine, ModelFacts, Plan, Request
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+BUNDLED_PRESET = "smollm2-135m"
 URL = re.compile(r"https?://", re.IGNORECASE)
 
 OpenHub = Callable[[str], Files]
@@ -84,7 +85,7 @@ def find(model: str, open_hub: OpenHub | None = None, gpu: bool = False) -> list
     known = {name.lower(): preset for name, preset in presets(user_presets(os.environ)).items()}
     if preset := known.get(model.lower()):
         return preset_facts(preset, gpu) or [_on_the_hub(preset.repo, open_hub)]
-    if HUB_ID.fullmatch(model) and not model.startswith("."):
+    if HUB_ID.fullmatch(model) and not model.startswith(".") and path.suffix.lower() != ".gguf":
         return [_on_the_hub(model, open_hub)]
     near = nearest(model) or difflib.get_close_matches(model.lower(), known, n=2)
     raise ModelNotFound(
@@ -108,6 +109,8 @@ def preset_facts(preset: Preset, gpu: bool = False) -> list[ModelFacts]:
 
     Without a GPU the GGUF form comes first: llama.cpp is the engine that is written for processors.
     """
+    if preset.name == BUNDLED_PRESET and not preset.own:
+        return [bundled_facts()]
     forms = list(preset.prefer or preset.variants)
     if not gpu and not preset.prefer:
         forms.sort(key=lambda form: form != "gguf")

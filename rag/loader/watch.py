@@ -79,6 +79,8 @@ class Watcher:
             resident, private = family_memory(self._pid)
         except psutil.Error:
             return None
+        if not resident:  # it has ended, and nobody has asked for its exit status yet
+            return None
         self.now = Sample(resident, private, self.now.left)
         self.peak.resident = max(self.peak.resident, resident)
         self.peak.private = max(self.peak.private, private)
