@@ -147,7 +147,7 @@ def _room(machine: Machine, request: Request) -> tuple[int, str]:
 
 
 def _wanted(need: Need, plan: Plan) -> int:
-    """What has to stay in memory: mapped weights too, which every token reads, unless the disk is the plan."""
+    """What has to stay in memory: mapped weights too, as every token reads them, unless from the disk."""
     return need.peak + (0 if plan.device == "disk" else need.reclaimable)
 
 
