@@ -135,6 +135,7 @@ def test_a_copy_that_would_break_the_cap_is_not_used(cache):
     assert llamacpp._weights(tight, print) == (file, ())
     assert llamacpp._weights(replace(tight, max_memory_bytes=100 + more), print)[0] == copy
     assert llamacpp._weights(plan(device="cuda"), print) == (file, ())
+    assert llamacpp._weights(plan(requantize="none"), print) == (file, ())
 
 
 def split_in_two(file, folder):

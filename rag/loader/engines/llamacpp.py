@@ -39,6 +39,9 @@ ALL_LAYERS = 1 << 16
 FORCING = 1e6
 """Logits are tens at most, so that with this one added a token always wins."""
 
+AS_IT_IS = "none"
+"""The value of `Plan.requantize` with which no copy is used either."""
+
 PART = re.compile(r"-(\d{5})-of-(\d{5})\.gguf$")
 _END = object()
 
@@ -110,6 +113,8 @@ def _require_gpu(xllamacpp: Any, plan: Plan) -> None:
 def _weights(plan: Plan, report: Report) -> tuple[Path, tuple[str, ...]]:
     """The file to load, and what the user is told of it: a copy in a faster type where there is one."""
     file, target = Path(plan.model), plan.requantize or requantize.DEFAULT
+    if target == AS_IT_IS:
+        return file, ()
     if plan.requantize:
         copy: Path | None = requantize.make(file, target, report)
     else:
