@@ -510,13 +510,13 @@ DAMAGES = {
         ),
         "remote_code",
         "config.json wants programs of the model's own to be run (configuration_tiny.py, modeling_tiny.py)",
-        "Read them; if you trust them, allow them with --trust-remote-code. Else choose another model.",
+        "Read them; if you trust them, set model.trust_remote_code = true. Else choose another model.",
     ),
     "remote-tokenizer": Damage(
         single(own_tokenizer),
         "remote_code",
         "tokenizer_config.json wants programs of the model's own to be run (tokenization_tiny.py)",
-        "Read them; if you trust them, allow them with --trust-remote-code. Else choose another model.",
+        "Read them; if you trust them, set model.trust_remote_code = true. Else choose another model.",
     ),
     "config-not-json": Damage(
         single(content("config.json", b'{"model_type": "llama", ')),

@@ -51,6 +51,24 @@ def declarations(config: Mapping[str, Any], sides: Mapping[str, Mapping[str, Any
             yield said
 
 
+def modern_block(config: Mapping[str, Any], sides: Mapping[str, Mapping[str, Any]]) -> dict[str, Any] | None:
+    """config.json's quantization_config as AWQ's and GPTQ's tools write it today, made from a side file.
+
+    None where config.json has its own, and where there is no such side file: nothing has to be told then.
+    """
+    if config.get("quantization_config"):
+        return None
+    if old := sides.get("quant_config.json"):
+        bits, group = _numbers(old)
+        zero = old.get("zero_point", True)
+        version = str(old.get("version", "gemm")).lower()
+        named = {"bits": int(bits or 4), "group_size": group or 128, "zero_point": zero, "version": version}
+        return {"quant_method": "awq", **named}
+    if old := sides.get("quantize_config.json"):
+        return {**old, "quant_method": "gptq"}
+    return None
+
+
 def _declared(block: Mapping[str, Any], file: str, key: str) -> Declared | None:
     word = _word(block, file, key)
     if word is None:

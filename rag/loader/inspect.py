@@ -207,7 +207,7 @@ class _Folder:
             self.warnings.append(f"{programs[0]} is not run: transformers knows {kind} itself")
             return False
         message = f"{file} wants programs of the model's own to be run ({', '.join(programs)})"
-        fix = "Read them; if you trust them, allow them with --trust-remote-code. Else choose another model."
+        fix = "Read them; if you trust them, set model.trust_remote_code = true. Else choose another model."
         self.problems.append(Problem("remote_code", message, fix))
         return True
 

@@ -90,10 +90,10 @@ def _judge(
 ) -> Candidate:
     plan = _plan(rung, facts, machine, request, told)
     method = facts.quantization.method
-    if refused := _misread(facts, rung.engine):
-        return Candidate(plan, "refused", refused, "Download the model again, or take another version of it.")
     if refused := why_refused(_method_for(rung, method), rung.engine):
         return Candidate(plan, "refused", refused, _instead(method))
+    if misread := _misread(facts, rung.engine):
+        return Candidate(plan, "refused", *misread)
     device = "cpu" if rung.device == "disk" else rung.device
     closed, fix = why_unavailable(_method_for(rung, method), rung.engine, device, machine)
     if closed:
@@ -101,27 +101,33 @@ def _judge(
     return _with_speed(fit(plan, facts, machine, request), facts, machine)
 
 
-def _misread(facts: ModelFacts, engine: str) -> str:
-    """Why an engine that believes the model's settings would read wrong weights; empty where it would not.
+def _misread(facts: ModelFacts, engine: str) -> tuple[str, str] | None:
+    """Why an engine that believes the model's settings would read wrong weights, and what to do instead.
 
-    vLLM reads side files too (`get_config_filenames` of its methods), transformers config.json alone.
+    vLLM is told what an older tool's side file says; transformers reads config.json alone.
     """
     stored = facts.quantization
-    if facts.kind == "gguf" or engine == "llamacpp":
-        return ""
-    if not stored.declared:  # told by a preset and not read from files
-        return ""
-    if stored.declared != stored.method:
+    if facts.kind == "gguf" or not stored.declared:  # told by a preset, and not read from files
+        return None
+    if stored.legacy and engine == "vllm":
+        return None
+    if stored.declared not in ("none", stored.method):
         return (
-            f"the model's settings say {stored.declared} and its tensors are {stored.method}: "
-            f"{engine} would believe the settings and read nonsense"
+            f"config.json says {stored.declared} and the tensors are {stored.method}: "
+            f"{engine} would believe config.json and read nonsense",
+            "Correct quantization_config in config.json, or download the model again.",
         )
-    if engine == "transformers" and stored.method != "none" and not _in_config(facts):
-        return (
-            f"transformers looks for the quantization in config.json, which does not name it: it would take "
-            f"{stored.method} weights for unquantized ones"
-        )
-    return ""
+    if (
+        stored.method == "none"
+        or (stored.declared == stored.method and engine == "vllm")
+        or _in_config(facts)
+    ):
+        return None
+    return (
+        f"config.json does not name the quantization: {engine} would take {stored.method} weights for "
+        "unquantized ones",
+        "Use vLLM, which is told what the side file says." if stored.legacy else "Download the model again.",
+    )
 
 
 def _in_config(facts: ModelFacts) -> bool:

@@ -51,7 +51,7 @@ SUPPORT: dict[str, dict[str, Support]] = {
         "transformers": Support((7, 0), ("compressed-tensors",), cpu=True),
     },
     "modelopt": {"vllm": Support((8, 9)), "transformers": Support(refused=GARBAGE)},
-    "mxfp4": {"vllm": Support((8, 0)), "transformers": Support((7, 5), ("kernels",), cpu=True, expands=True)},
+    "mxfp4": {"vllm": Support((8, 0)), "transformers": Support((7, 5), cpu=True, expands=True)},
     "torchao": {"vllm": Support((7, 5)), "transformers": Support((7, 5), ("torchao",), cpu=True)},
     "auto-round": {"vllm": Support((7, 5)), "transformers": Support((7, 5), ("auto-round",), cpu=True)},
     "quark": {"vllm": Support((7, 5)), "transformers": Support((7, 5), ("amd-quark",))},

@@ -5,12 +5,15 @@ from __future__ import annotations
 import math
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
 from rag.errors import EngineMissing
 from rag.loader.base import Report
+from rag.loader.declared import SIDE_FILES, modern_block
 from rag.loader.engines.vllm_failures import first_line
 from rag.loader.engines.vllm_progress import reporting_load_format
+from rag.loader.files import LocalFiles, read_json
 from rag.loader.installed import installed_engines
 from rag.loader.records import Plan
 
@@ -82,6 +85,8 @@ def _arguments(plan: Plan) -> dict[str, Any]:
         "disable_log_stats": True,
         "use_tqdm_on_load": False,
     }
+    if block := _side_file_block(plan):
+        arguments["hf_overrides"] = {"quantization_config": block}
     if plan.device == "cuda":
         return {**arguments, "gpu_memory_utilization": plan.gpu_memory_utilization}
     # Compiling takes a C++ compiler and half a minute, and gains nothing for one reader.
@@ -91,6 +96,15 @@ def _arguments(plan: Plan) -> dict[str, Any]:
         "max_num_batched_tokens": CPU_BATCH_TOKENS,
         "max_num_seqs": ANSWERS_AT_ONCE,
     }
+
+
+def _side_file_block(plan: Plan) -> dict[str, Any] | None:
+    """What config.json should say of old AWQ and GPTQ weights; without it vLLM takes them for unquantized."""
+    if plan.stored not in ("awq", "gptq"):
+        return None
+    files = LocalFiles(Path(plan.model))
+    read = {name: read_json(files, name)[0] for name in ("config.json", *SIDE_FILES) if name in files.sizes()}
+    return modern_block(read.pop("config.json", {}), read)
 
 
 def _quantization(plan: Plan) -> str | None:
