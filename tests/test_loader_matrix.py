@@ -8,6 +8,7 @@ import pytest
 
 from rag.errors import ModelDamaged, ModelRefused, RagError
 from rag.loader.inspect import inspect_local
+from rag.loader.installed import how_to_install
 from rag.loader.plan import make_plans, refuse_damaged
 from rag.loader.records import Request
 from tests.machines import laptop, workstation
@@ -22,14 +23,13 @@ UNNAMED = (
 )
 SIDE_FILE = "Use vLLM, which is told what the side file says."
 OTHER = "Take another version of the model: a GGUF file, or unquantized safetensors."
-PIP = "Run `python scripts/run.py shell`, then `python -m pip install {}`."
 
 
 def missing(package, method):
     return (
         CLOSED,
         f"transformers needs the package {package} for {method} weights, which is not installed",
-        PIP.format(package),
+        how_to_install(package),
     )
 
 
@@ -52,7 +52,7 @@ EXPECTED = {
         (
             CLOSED,
             "vllm needs the package vllm-bnb-plugin for bnb-4bit weights, which is not installed",
-            PIP.format("vllm-bnb-plugin"),
+            how_to_install("vllm-bnb-plugin"),
         ),
         FIT,
     ),
@@ -60,7 +60,7 @@ EXPECTED = {
         (
             CLOSED,
             "vllm needs the package vllm-bnb-plugin for bnb-8bit weights, which is not installed",
-            PIP.format("vllm-bnb-plugin"),
+            how_to_install("vllm-bnb-plugin"),
         ),
         FIT,
     ),

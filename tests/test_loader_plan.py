@@ -5,6 +5,7 @@ import dataclasses
 import pytest
 
 from rag.errors import DoesNotFit, EngineMissing, ModelRefused, NotQuantized, UsageError
+from rag.loader.installed import how_to_install
 from rag.loader.plan import best, make_plans
 from rag.loader.records import Limit, ModelFacts, Quantization, Request, Tensor
 from tests.machines import GB, laptop, workstation
@@ -120,7 +121,7 @@ def test_a_float16_model_that_died_at_67_percent_is_reduced_to_4_bits_beforehand
     float16 = next(c for c in candidates if c.plan.dtype == "float16" and c.plan.device == "cpu")
     assert float16.verdict == "does not fit"
     assert "needs" in float16.reason and "6.0 GB are available" in float16.reason
-    assert 7.6 * GB < float16.need.peak < 9 * GB
+    assert 7.6 * GB < float16.need.peak + float16.need.reclaimable < 9 * GB
 
 
 def test_awq_weights_are_never_read_as_if_they_were_none():
@@ -160,7 +161,7 @@ def test_a_bitsandbytes_that_is_missing_is_said_with_the_command():
     machine = dataclasses.replace(machine, engines={**machine.engines, "transformers": transformers})
     way = one(make_plans(MIDDLE, machine, Request()), "transformers", "bnb-4bit", "cpu")
     assert way.verdict == "unavailable"
-    assert "bitsandbytes" in way.reason and "pip install bitsandbytes" in way.fix
+    assert "bitsandbytes" in way.reason and way.fix == how_to_install("bitsandbytes")
     with pytest.raises(EngineMissing, match="bitsandbytes"):
         best(make_plans(MIDDLE, machine, Request(quantization="bnb-4bit")))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rag.loader.installed import how_to_install
 from rag.loader.records import EngineState, Gpu, Machine
 
 
@@ -103,7 +104,7 @@ def why_unavailable(method: str, engine: str, device: str, machine: Machine) -> 
         if not state.packages.get(package):
             return (
                 f"{engine} needs the package {package} for {method} weights, which is not installed",
-                f"Run `python scripts/run.py shell`, then `python -m pip install {package}`.",
+                how_to_install(package),
             )
     if method.startswith("bnb") and device == "cpu" and not machine.cpu_features & {"avx2", "neon"}:
         return "bitsandbytes needs a processor with AVX2", "Use a GGUF file of the model."
