@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -38,6 +39,7 @@ STORED_BYTES = {
     "U8": 1,
     "BOOL": 1,
 }
+STORED_NAMES = {"float32": "F32", "float16": "F16", "bfloat16": "BF16"}
 FLOATS = frozenset({"F64", "F32", "F16", "BF16"})
 
 NF4_BYTES = 0.5 + 4 / 64
@@ -68,6 +70,8 @@ GGUF_BITS = {
 EXPERT = re.compile(r"\.experts\.|_exps\b|\.experts$|experts\.gate_up|experts\.down")
 EMBEDDING = re.compile(r"embed_tokens|wte\.|token_embd|word_embeddings")
 HEAD = re.compile(r"(^|\.)lm_head\.|^output\.weight|embed_out\.")
+MERGED = re.compile(r"\.experts\.\d+\.")
+"""Experts that are stored one by one; transformers 5 merges a layer's into one tensor."""
 ROUTER = re.compile(r"\.(gate|router)\.weight$|ffn_gate_inp")
 
 
@@ -179,11 +183,16 @@ def kv_cache_bytes(
 
 
 def _gguf_bytes(tensor: Tensor, facts: ModelFacts, quantization: str) -> float:
-    bits = GGUF_BITS.get(quantization)
-    same = quantization.startswith(facts.quantization.label) or bits is None
-    if same or len(tensor.shape) < 2 or tensor.dtype == "F32":
+    kind = _gguf_type(quantization, tensor)
+    if quantization == facts.quantization.label or kind == tensor.dtype:
         return tensor.bytes
-    return tensor.elements * bits / 8 if bits else tensor.bytes
+    return tensor.elements * GGUF_BITS[kind] / 8
+
+
+def _gguf_type(quantization: str, tensor: Tensor) -> str:
+    """The type a tensor has once the file is requantized: small and exact ones stay as they are."""
+    kind = quantization if quantization in GGUF_BITS else quantization.rpartition("_")[0]
+    return tensor.dtype if len(tensor.shape) < 2 or tensor.dtype == "F32" or kind not in GGUF_BITS else kind
 
 
 def _is_linear(tensor: Tensor, facts: ModelFacts) -> bool:
@@ -202,40 +211,85 @@ def _rough(facts: ModelFacts, shape: Shape) -> str:
 
 # --- transformers on the CPU ----------------------------------------------------------------------
 
-TRANSFORMERS_RUNTIME = 360 * MIB
-"""Python with torch, transformers and one model class imported: RssAnon 338 MiB, and the worker's own."""
+TRANSFORMERS_RUNTIME = 350 * MIB
+"""The worker with torch, transformers and one model class imported, before any weight: RssAnon."""
+BITSANDBYTES_RUNTIME = 50 * MIB
+"""bitsandbytes and what it imports, before any weight."""
+MATRIX_SCRATCH = 32 * MIB
+"""Buffers of the matrix library's threads, on 2 cores."""
+HEAP_SLACK = 1.5
+"""glibc's heap after buffers of changing sizes came and went, relative to the sum of those in use."""
 
 
 def _transformers(facts: ModelFacts, shape: Shape, way: Way) -> Need:
+    """Tensors whose dtype stays as it is are mapped (not on Windows), all others copied one by one.
+
+    The peak while loading is the largest conversion's: several tensors that become one hold their parts too.
+    """
     if way.device == "cuda":
         return _transformers_gpu(facts, shape, way)
-    weights = weight_bytes(facts, way.quantization, way.dtype)
+    compute = DTYPE_BYTES.get(way.dtype or "float32", 4.0)
+    total = weight_bytes(facts, way.quantization, way.dtype)
+    mapped = sum(tensor.bytes for tensor in facts.tensors if _stays_mapped(tensor, facts, way))
+    weights = total - mapped
     disk = 0
     if way.device == "disk":
         kept = max(way.resident_bytes or 0, _unmovable(facts, way))
         weights, disk = min(weights, kept), max(0, weights - kept)
-    compute = DTYPE_BYTES.get(way.dtype or "float32", 4.0)
-    cache = kv_cache_bytes(shape, way.context_tokens, compute, slack=BATCH_TOKENS)
-    largest = max((tensor.elements * compute for tensor in facts.tensors), default=0.0)
+    reduced = way.quantization.startswith("bnb") and facts.quantization.method == "none"
+    runtime = TRANSFORMERS_RUNTIME + (BITSANDBYTES_RUNTIME if reduced else 0)
     return Need(
         weights=weights,
-        kv_cache=cache,
-        activations=round(_eager_activations(shape, way.context_tokens, compute)),
-        runtime=TRANSFORMERS_RUNTIME,
-        loading_peak=round(weights + largest + TRANSFORMERS_RUNTIME),
+        kv_cache=kv_cache_bytes(shape, way.context_tokens, compute, slack=BATCH_TOKENS),
+        activations=round(_eager_activations(facts, shape, way, compute)),
+        runtime=runtime,
+        reclaimable=mapped,
+        loading_peak=round(weights + _conversion_bytes(facts, way) + runtime),
         disk=disk,
     )
 
 
-def _eager_activations(shape: Shape, context: int, compute: float) -> float:
-    """Buffers of one batch of the prompt at once: the widest layer's, the mask, and one row of logits."""
+def _stays_mapped(tensor: Tensor, facts: ModelFacts, way: Way) -> bool:
+    """Whether transformers 5 uses the file's own pages: nothing is converted, reduced or merged."""
+    if sys.platform == "win32" or way.device == "disk" or MERGED.search(tensor.name):
+        return False
+    if way.quantization != "none" and _is_linear(tensor, facts):
+        return False
+    return tensor.dtype == STORED_NAMES.get(way.dtype or "float32", "F32")
+
+
+def _conversion_bytes(facts: ModelFacts, way: Way) -> float:
+    """Temporary memory of the largest conversion: an expert group's parts, or a matrix before reduction."""
+    compute = DTYPE_BYTES.get(way.dtype or "float32", 4.0)
+    groups: dict[str, float] = {}
+    largest = 0.0
+    for tensor in facts.tensors:
+        if MERGED.search(tensor.name):
+            layer = tensor.name.partition(".experts.")[0]
+            down = "down" in tensor.name
+            groups[f"{layer}{down}"] = groups.get(f"{layer}{down}", 0.0) + tensor.elements * compute
+        elif way.quantization != "none" and _is_linear(tensor, facts):
+            largest = max(largest, tensor.elements * compute * 2)
+    return max([largest, *groups.values()])
+
+
+def _eager_activations(facts: ModelFacts, shape: Shape, way: Way, compute: float) -> float:
+    """Buffers of one batch of the prompt at once, as torch computes it operation by operation.
+
+    Feed-forward: three of its width and four of the hidden one; attention: keys and values of one layer
+    repeated for all heads, and the mask; bitsandbytes: the largest matrix in the compute dtype; logits: one
+    row, in float32, and what sampling makes of it.
+    """
     hidden, wide = shape.hidden or 0, shape.feed_forward or 0
     attention = (shape.heads or 0) * (shape.head_dim or 0)
     layer = BATCH_TOKENS * (4 * hidden + 3 * max(wide, attention)) * compute
-    mask = BATCH_TOKENS * context * 4
-    repeated = 2 * attention * context * compute
-    logits = 4 * (shape.vocab or 0) * 4
-    return layer + mask + repeated + logits
+    mask = BATCH_TOKENS * way.context_tokens * 4
+    repeated = 2 * attention * way.context_tokens * compute
+    matrix = 0.0
+    if way.quantization != "none":
+        linear = (tensor.elements for tensor in facts.tensors if _is_linear(tensor, facts))
+        matrix = max(linear, default=0) * compute
+    return HEAP_SLACK * (layer + mask + repeated + matrix) + 4 * 4 * (shape.vocab or 0) + MATRIX_SCRATCH
 
 
 def _unmovable(facts: ModelFacts, way: Way) -> int:
@@ -262,7 +316,7 @@ def _transformers_gpu(facts: ModelFacts, shape: Shape, way: Way) -> Need:
     return Need(
         weights=math.ceil(weights / way.gpus),
         kv_cache=kv_cache_bytes(shape, way.context_tokens, compute, slack=BATCH_TOKENS) // way.gpus,
-        activations=round(_eager_activations(shape, way.context_tokens, compute)),
+        activations=round(_eager_activations(facts, shape, way, compute)),
         runtime=CUDA_CONTEXT,
         loading_peak=round(weights / way.gpus + largest + CUDA_CONTEXT),
         host=HOST_TORCH_CUDA,
@@ -271,21 +325,45 @@ def _transformers_gpu(facts: ModelFacts, shape: Shape, way: Way) -> Need:
 
 # --- llama.cpp ------------------------------------------------------------------------------------
 
-LLAMACPP_RUNTIME = 60 * MIB
+LLAMACPP_RUNTIME = 40_000_000
+"""The worker with xllamacpp's server running: RssAnon less cache and vocabulary, xllamacpp 2026.10."""
+TOKEN_BYTES = 220
+"""One vocabulary entry with its merge rule: texts and hash tables, measured at 49,000 and 128,000."""
+REPACKED = frozenset({"Q4_0", "Q4_K", "IQ4_NL"})
+"""Types that llama.cpp copies into an order for AVX2 or NEON; the file's own pages are idle afterwards."""
 
 
 def _llamacpp(facts: ModelFacts, shape: Shape, way: Way) -> Need:
-    weights = weight_bytes(facts, way.quantization, None)
+    """Weights stay mapped, but for repacked matrices; the cache is float16 and all there from the beginning.
+
+    Buffers of one batch, in float32: four of hidden width, three of the feed-forward's, and the mask. The
+    sampler holds 16 bytes per vocabulary entry (token, logit, probability, and the logits themselves).
+    """
+    total = weight_bytes(facts, way.quantization, None)
+    weights = round(sum(_repacked_bytes(tensor, facts, way.quantization) for tensor in facts.tensors))
     tokens = math.ceil(way.context_tokens / 256) * 256
-    wide = max(shape.feed_forward or 0, shape.hidden or 0)
-    compute = BATCH_TOKENS * (4 * wide + (shape.heads or 0) * tokens / 4 + (shape.vocab or 0) / 8) * 4
+    vocab = shape.vocab or 0
+    wide = 4 * (shape.hidden or 0) + 3 * (shape.feed_forward or 0)
+    cache = kv_cache_bytes(shape, tokens, 2, latent=True, slack=BATCH_TOKENS)
+    runtime = LLAMACPP_RUNTIME + TOKEN_BYTES * vocab
     return Need(
-        weights=0,
-        kv_cache=kv_cache_bytes(shape, tokens, 2, latent=True, slack=BATCH_TOKENS),
-        activations=round(compute),
-        runtime=LLAMACPP_RUNTIME,
-        reclaimable=weights,
+        weights=weights,
+        kv_cache=cache,
+        activations=BATCH_TOKENS * (wide + tokens) * 4 + 16 * vocab,
+        runtime=runtime,
+        reclaimable=total - weights,
+        loading_peak=weights + cache + runtime,
     )
+
+
+def _repacked_bytes(tensor: Tensor, facts: ModelFacts, quantization: str) -> float:
+    """What is copied of a tensor: the embedding table only where it is the head as well."""
+    kind = tensor.dtype if facts.quantization.label == quantization else _gguf_type(quantization, tensor)
+    if kind not in REPACKED or len(tensor.shape) < 2:
+        return 0.0
+    if EMBEDDING.search(tensor.name) and any(HEAD.search(other.name) for other in facts.tensors):
+        return 0.0
+    return loaded_bytes(tensor, facts, quantization, None)
 
 
 # --- vLLM -----------------------------------------------------------------------------------------
