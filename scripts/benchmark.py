@@ -49,8 +49,7 @@ def _quantizations(flags: argparse.Namespace) -> int:
     )
     if flags.output:
         flags.output.mkdir(parents=True, exist_ok=True)  # better now than after an hour
-    with shown(sys.stderr, console.is_terminal(sys.stderr)) as tell:
-        found = compare(options, tell)
+    found = compare(options, lambda: shown(sys.stderr, console.is_terminal(sys.stderr)))
     if flags.output:
         _write(found, flags.output)
     return _tell(record(found), benchmark_table.terminal(found), flags.json)

@@ -10,6 +10,7 @@ import platform
 import tempfile
 import time
 from collections.abc import Callable, Generator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
@@ -49,6 +50,8 @@ class Measured(LanguageModel, Protocol):
 
 
 Open = Callable[[Candidate, Report], Measured]
+Show = Callable[[], AbstractContextManager[Report]]
+"""Opens what shows the progress of one way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +96,7 @@ class Comparison:
 
 def compare(
     options: Options,
-    on_event: Report = lambda event: None,
+    show: Show = lambda: nullcontext(lambda event: None),
     machine: Machine | None = None,
     open_way: Open | None = None,
     text: str | None = None,
@@ -104,21 +107,22 @@ def compare(
     text = fixed_text() if text is None else text
     with tempfile.TemporaryDirectory(prefix="footnote-benchmark-") as folder:
         found = ways(options, machine, Path(folder))
-        rows = list(_measured(found, options, open_way or _open, text, on_event))
+        rows = list(_measured(found, options, open_way or _open, text, show))
     date = time.strftime("%Y-%m-%d")
     return Comparison(machine, options, tuple(with_ratios(rows)), date, platform.python_version())
 
 
 def _measured(
-    found: Sequence[Way], options: Options, open_way: Open, text: str, on_event: Report
+    found: Sequence[Way], options: Options, open_way: Open, text: str, show: Show
 ) -> Generator[Row]:
     runs = sum(1 for way in found if _fits(way))
     number = 0
     for way in found:
         if _fits(way):
             number += 1
-            on_event({"event": "note", "message": f"{number}/{runs}: {way.model}, {way.asked}"})
-            yield _run(way, options, open_way, text, on_event)
+            with show() as tell:
+                tell({"event": "note", "message": f"{number}/{runs}: {way.model}, {way.asked}"})
+                yield _run(way, options, open_way, text, tell)
         else:
             yield _row(way, "not run", _why_not(way))
 
@@ -151,7 +155,7 @@ def _row(way: Way, status: str, reason: str = "") -> Row:
     )
 
 
-def _run(way: Way, options: Options, open_way: Open, text: str, on_event: Report) -> Row:
+def _run(way: Way, options: Options, open_way: Open, text: str, tell: Report) -> Row:
     """Load one way, measure it, close it and wait for its memory."""
     assert way.candidate
     row = _row(way, "measured")
@@ -159,11 +163,11 @@ def _run(way: Way, options: Options, open_way: Open, text: str, on_event: Report
     before = giving_back.gpu_free() if on_gpu else None
     pids: set[int] = set()
     try:
-        model = open_way(way.candidate, on_event)
+        model = open_way(way.candidate, tell)
         try:
             model.wait_ready()
             pids = giving_back.family(model.pid)
-            on_event({"event": "note", "message": "Loaded; measuring."})
+            tell({"event": "note", "message": "Loaded; measuring."})
             if before is None:
                 row = replace(_figures(row, model, options, text), peak_bytes=model.peak().private)
             else:
@@ -204,10 +208,10 @@ def _answer(model: LanguageModel) -> str:
     return "".join(pieces).strip()
 
 
-def _open(candidate: Candidate, on_event: Report) -> Measured:
+def _open(candidate: Candidate, tell: Report) -> Measured:
     from rag.loader.load import start_all
 
-    return start_all([candidate], on_event)
+    return start_all([candidate], tell)
 
 
 def with_ratios(rows: Sequence[Row]) -> list[Row]:
