@@ -31,7 +31,8 @@ def main(arguments: Sequence[str]) -> int:
 
 def _quantizations(flags: argparse.Namespace) -> int:
     from rag.evaluation import benchmark_table
-    from rag.evaluation.quantizations import compare, record
+    from rag.evaluation.benchmark_record import record
+    from rag.evaluation.quantizations import compare
     from rag.evaluation.ways import Options
     from rag.loader.progress import shown
     from rag.loader.units import parse_bytes
@@ -68,9 +69,9 @@ def _write(found: Comparison, folder: Path) -> None:
     import json
 
     from rag.errors import EngineMissing
+    from rag.evaluation.benchmark_record import record
     from rag.evaluation.benchmark_table import markdown
     from rag.evaluation.plot import draw
-    from rag.evaluation.quantizations import record
 
     text = json.dumps(record(found), ensure_ascii=False, indent=2)
     (folder / "benchmark.json").write_text(text + "\n", encoding="utf-8")

@@ -16,8 +16,9 @@ import pytest
 
 from rag.errors import EvaluationError, ModelDied, ModelError, ModelLoadFailed, PromptTooLong, UsageError
 from rag.evaluation import benchmark_table, dummy, giving_back, timing
+from rag.evaluation.benchmark_record import record
 from rag.evaluation.perplexity import fixed_text, perplexity
-from rag.evaluation.quantizations import Comparison, Row, compare, record, with_ratios
+from rag.evaluation.quantizations import Comparison, Row, compare, with_ratios
 from rag.evaluation.ways import Options, ways
 from rag.loader.base import Sampling, Usage
 from rag.loader.records import Candidate, Plan

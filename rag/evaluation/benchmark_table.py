@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from rag.evaluation.perplexity import SOURCE
 from rag.evaluation.quantizations import CANARY, Comparison, Row
@@ -28,7 +29,7 @@ def terminal(found: Comparison) -> str:
     """The whole comparison as lines of plain text."""
     lines = [*(f"{label}: {value}" for label, value in hardware(found)), ""]
     for model in _models(found):
-        lines += [model, *_aligned(_cells(model, found)), ""]
+        lines += [_short(model), *_aligned(_cells(model, found)), ""]
     for heading, items in _remarks(found):
         lines += [heading, *(f"  {item}" for item in items), ""]
     return "\n".join([*lines, legend(found)]) + "\n"
@@ -39,7 +40,7 @@ def markdown(found: Comparison, plot: str | None = None) -> str:
     lines = ["# Ways to run a model, measured", ""]
     lines += [f"- {label}: {value}" for label, value in hardware(found)]
     for model in _models(found):
-        lines += ["", f"## {model}", "", *_piped(_cells(model, found))]
+        lines += ["", f"## {_short(model)}", "", *_piped(_cells(model, found))]
     for heading, items in _remarks(found):
         lines += ["", f"## {heading}", "", *(f"- {item}" for item in items)]
     lines += ["", legend(found)]
@@ -80,6 +81,11 @@ def name_of(row: Row) -> str:
     return " ".join(filter(None, parts))
 
 
+def _short(model: str) -> str:
+    """A folder's or file's name: where it lies is nobody else's business."""
+    return Path(model).name or model
+
+
 def _models(found: Comparison) -> list[str]:
     return list(dict.fromkeys(row.model for row in found.rows if row.status == "measured"))
 
@@ -110,12 +116,18 @@ def _number(value: float | None, digits: int) -> str:
 
 def _remarks(found: Comparison) -> list[tuple[str, list[str]]]:
     """Headings with what stands below them; those without anything are left out."""
-    failed = [f"{row.model}, {name_of(row)}: {row.reason}" for row in found.rows if row.status == "failed"]
-    not_run = [f"{row.model}, {name_of(row)}: {row.reason}" for row in found.rows if row.status == "not run"]
-    kept = [f"{row.model}, {name_of(row)}: {row.kept_back}" for row in found.rows if row.kept_back]
+    failed = [
+        f"{_short(row.model)}, {name_of(row)}: {row.reason}" for row in found.rows if row.status == "failed"
+    ]
+    not_run = [
+        f"{_short(row.model)}, {name_of(row)}: {row.reason}" for row in found.rows if row.status == "not run"
+    ]
+    kept = [f"{_short(row.model)}, {name_of(row)}: {row.kept_back}" for row in found.rows if row.kept_back]
     measured = [row for row in found.rows if row.status == "measured"]
-    notes = [f"{row.model}, {name_of(row)}: {note}" for row in measured for note in row.notes]
-    said = [f"{row.model}, {name_of(row)}: {row.answer}" for row in measured if row.answer is not None]
+    notes = [f"{_short(row.model)}, {name_of(row)}: {note}" for row in measured for note in row.notes]
+    said = [
+        f"{_short(row.model)}, {name_of(row)}: {row.answer}" for row in measured if row.answer is not None
+    ]
     headings = [
         ("Failed", failed),
         ("Not run", not_run),
