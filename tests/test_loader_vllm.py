@@ -50,13 +50,68 @@ PLAN = Plan(
 )
 
 
+REFUSALS = """
+import dataclasses, json, sys
+from rag.errors import RagError
+from rag.loader.engines import vllm
+from rag.loader.engines.vllm_failures import explain
+from rag.loader.records import Plan
+plan = Plan(**json.loads(sys.argv[1]))
+told = {}
+def refused(name, **changes):
+    try:
+        vllm.load(dataclasses.replace(plan, **changes), lambda event: None)
+    except RagError as error:
+        told[name] = [error.code, error.message, error.fix]
+refused("architecture", model=sys.argv[2])
+refused("context", context_tokens=1_000_000)
+refused("device", device="cuda")
+refused("bits", quantization="bnb-4bit")
+from vllm.v1.core.kv_cache_utils import _check_enough_kv_cache_memory as check
+for name, room in (("cache", 1 << 30), ("full", 0)):
+    try:
+        check(room, lambda: 8 << 30, 4096, lambda room: 512)
+    except ValueError as error:
+        told[name] = [explain(plan, error).code, explain(plan, error).message, explain(plan, error).fix]
+print(json.dumps(told))
+"""
+
+
+def without_weights(source, target):
+    """A copy of a model folder that has only the small files."""
+    for file in source.iterdir():
+        if "safetensors" not in file.name:
+            (target / file.name).write_bytes(file.read_bytes())
+
+
+@pytest.fixture(scope="module")
+def refusals(smollm2_folder, tmp_path_factory):  # noqa: F811
+    """A process that asks vLLM for what it refuses, begun early: importing vLLM is most of its work."""
+    novel = tmp_path_factory.mktemp("novel")
+    without_weights(smollm2_folder, novel)
+    config = json.loads((novel / "config.json").read_text())
+    (novel / "config.json").write_text(json.dumps({**config, "architectures": ["NovelForCausalLM"]}))
+    plan = dataclasses.asdict(dataclasses.replace(PLAN, model=str(smollm2_folder)))
+    process = subprocess.Popen(
+        [sys.executable, "-c", REFUSALS, json.dumps(plan), str(novel)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    yield process
+    process.kill()
+    process.communicate()
+
+
 @pytest.fixture(scope="module")
 def events():
     return []
 
 
 @pytest.fixture(scope="module")
-def model(smollm2_folder, events):  # noqa: F811
+def model(smollm2_folder, events, refusals):  # noqa: F811
     with start(dataclasses.replace(PLAN, model=str(smollm2_folder)), events.append) as model:
         model.wait_ready()
         yield model
@@ -184,7 +239,7 @@ def test_answers_are_generated_side_by_side(model):
     begun = threading.Barrier(3, timeout=60)  # passed only if all three have begun before one has ended
 
     def ask(number):
-        stream = model.stream([Message("user", f"Count from {number} to a hundred.")], Sampling(40))
+        stream = model.stream([Message("user", f"Count from {number} to a hundred.")], Sampling(16))
         first = next(stream)
         begun.wait()
         return first + "".join(stream)
@@ -223,9 +278,7 @@ def test_made_up_weights_measure_an_architecture_and_a_killed_worker_takes_its_p
     tmp_path,
     smollm2_folder,  # noqa: F811
 ):
-    for file in smollm2_folder.iterdir():
-        if "safetensors" not in file.name:
-            (tmp_path / file.name).write_bytes(file.read_bytes())
+    without_weights(smollm2_folder, tmp_path)
     # As with several GPUs: the model lies in processes of vLLM's own.
     plan = dataclasses.replace(PLAN, model=str(tmp_path), load_format="dummy", sanity=False)
     with start(dataclasses.replace(plan, distributed_executor="mp")) as model:
@@ -269,50 +322,11 @@ def test_a_killed_parent_takes_everything_along_while_loading(smollm2_folder):  
     assert gone([worker, *family]) == []
 
 
-REFUSALS = """
-import dataclasses, json, sys
-from rag.errors import RagError
-from rag.loader.engines import vllm
-from rag.loader.engines.vllm_failures import explain
-from rag.loader.records import Plan
-plan = Plan(**json.loads(sys.argv[1]))
-told = {}
-def refused(name, **changes):
-    try:
-        vllm.load(dataclasses.replace(plan, **changes), lambda event: None)
-    except RagError as error:
-        told[name] = [error.code, error.message, error.fix]
-refused("architecture", model=sys.argv[2])
-refused("context", context_tokens=1_000_000)
-refused("device", device="cuda")
-refused("bits", quantization="bnb-4bit")
-from vllm.v1.core.kv_cache_utils import _check_enough_kv_cache_memory as check
-for name, room in (("cache", 1 << 30), ("full", 0)):
-    try:
-        check(room, lambda: 8 << 30, 4096, lambda room: 512)
-    except ValueError as error:
-        told[name] = [explain(plan, error).code, explain(plan, error).message, explain(plan, error).fix]
-print(json.dumps(told))
-"""
-
-
 @REAL
-def test_what_vllm_refuses_is_said_in_words(smollm2_folder, tmp_path):  # noqa: F811
-    for file in smollm2_folder.iterdir():
-        if "safetensors" not in file.name:
-            (tmp_path / file.name).write_bytes(file.read_bytes())
-    config = json.loads((tmp_path / "config.json").read_text())
-    (tmp_path / "config.json").write_text(json.dumps({**config, "architectures": ["NovelForCausalLM"]}))
-    plan = dataclasses.asdict(dataclasses.replace(PLAN, model=str(smollm2_folder)))
-    done = subprocess.run(
-        [sys.executable, "-c", REFUSALS, json.dumps(plan), str(tmp_path)],
-        capture_output=True,
-        text=True,
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )
-    assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout.splitlines()[-1])
+def test_what_vllm_refuses_is_said_in_words(refusals):
+    said, complaint = refusals.communicate()
+    assert refusals.returncode == 0, complaint
+    told = json.loads(said.splitlines()[-1])
     assert told == {
         "architecture": [
             "model_load_failed",

@@ -104,7 +104,7 @@ def _old_gpu(plan: Plan, found: re.Match[str]) -> ModelLoadFailed:
 
 
 def _capability(digits: str) -> str:
-    return digits if "." in digits else f"{digits[:-1]}.{digits[-1]}"
+    return f"{digits[:-1]}.{digits[-1]}"
 
 
 def _indivisible(plan: Plan, found: re.Match[str]) -> ModelLoadFailed:
@@ -139,8 +139,8 @@ KNOWN: tuple[tuple[str, Callable[[Plan, re.Match[str]], ModelLoadFailed]], ...] 
     ),
     (r"derived max_model_len \(\w+=(?P<longest>\d+)", _beyond_trained_context),
     (
-        r"not supported for the current GPU\. Minimum capability: (?P<least>[\d.]+)\. "
-        r"Current capability: (?P<here>[\d.]+)",
+        r"not supported for the current GPU\. Minimum capability: (?P<least>\d+)\. "
+        r"Current capability: (?P<here>\d+)",
         _old_gpu,
     ),
     (r"attention heads \((?P<heads>\d+)\) must be divisible by tensor parallel", _indivisible),
