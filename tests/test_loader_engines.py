@@ -9,10 +9,10 @@ import pytest
 
 from rag.errors import PromptTooLong
 from rag.loader.base import Sampling
-from rag.loader.choose import choose
 from rag.loader.engines.texts import until_stop
+from rag.loader.load import bundled_plan
+from rag.loader.records import Plan, Request
 from rag.loader.supervise import start
-from rag.settings import ModelSettings
 from rag.types import Message
 from tests.models import smollm2_folder  # noqa: F401  (a fixture)
 
@@ -20,10 +20,16 @@ QUESTION = [Message("system", "Answer in one sentence."), Message("user", "What 
 CONTEXT_TOKENS = 512
 
 
+def plan_of(model):
+    if model == "bundled":
+        return bundled_plan(Request(context_tokens=CONTEXT_TOKENS))
+    return Plan(model, "SmolLM2-135M-Instruct", "transformers", "none", "float32", CONTEXT_TOKENS, 2)
+
+
 @pytest.fixture(scope="module", params=["llamacpp", "transformers"])
 def model(request):
     named = "bundled" if request.param == "llamacpp" else str(request.getfixturevalue("smollm2_folder"))
-    with start(choose(ModelSettings(model=named), CONTEXT_TOKENS)) as model:
+    with start(plan_of(named)) as model:
         model.wait_ready()
         yield model
 
@@ -145,7 +151,7 @@ def test_many_threads_get_each_their_own_answer(model):
 
 
 def test_both_engines_read_the_same_prompt(smollm2_folder):  # noqa: F811
-    plans = [choose(ModelSettings(model=model)) for model in ("bundled", str(smollm2_folder))]
+    plans = [plan_of(model) for model in ("bundled", str(smollm2_folder))]
     with start(plans[0]) as one, start(dataclasses.replace(plans[1])) as other:
         for content in (
             "What is the capital of France?",

@@ -78,7 +78,7 @@ def test_a_forced_way_that_dies_is_not_replaced(smollm2_folder):  # noqa: F811
         if event["event"] == "tensor":
             os.kill(model.pid, signal.SIGKILL)
 
-    place = r"killed \(SIGKILL\).*while loading at shard 1/6, model\."
+    place = r"killed \(SIGKILL\).*while loading at shard \d/6, \S+\.weight"
     with (
         start_all(rungs(folder_plan(smollm2_folder)), kill) as model,
         pytest.raises(ModelDied, match=place),
@@ -191,7 +191,7 @@ def test_a_process_limit_is_named_and_the_next_way_answers(large_folder, tmp_pat
     why = starved(enter, large_folder, tmp_path)
     assert "memory ran out while Large-3.8B was loading" in why or "ran out of memory" in why
     assert f"{limit} is {amount / 1e9:.1f} GB" in why
-    assert "shard " in why
+    assert "shard 1/3, model." in why or "Large-3.8B/model-00001-of-00003.safetensors" in why
 
 
 @on_linux

@@ -15,9 +15,9 @@ import pytest
 from rag import bundled
 from rag.errors import EngineMissing, ModelDied, ModelLoadFailed
 from rag.loader.base import Sampling
-from rag.loader.choose import choose
+from rag.loader.load import bundled_plan
+from rag.loader.records import Request
 from rag.loader.supervise import start
-from rag.settings import ModelSettings
 from rag.types import Message
 
 ROOT = str(Path(__file__).resolve().parent.parent)
@@ -25,7 +25,7 @@ LONG = [Message("user", "Count to a thousand.")]
 
 
 def plan(**changes):
-    return dataclasses.replace(choose(ModelSettings(), context_tokens=256), **changes)
+    return dataclasses.replace(bundled_plan(Request(context_tokens=256)), **changes)
 
 
 def gone(pid, patience_s=20.0):
@@ -61,7 +61,7 @@ def test_a_killed_worker_is_explained_to_who_waits_and_who_asks_later():
 def test_a_damaged_file_fails_with_the_engine_s_reason_and_silently(tmp_path, capfd):
     file = tmp_path / "cut.gguf"
     file.write_bytes(bundled.path(bundled.SMOLLM2).read_bytes()[:6_000_000])
-    with start(choose(ModelSettings(model=str(file)))) as model:
+    with start(plan(model=str(file), name="cut")) as model:
         with pytest.raises(ModelLoadFailed, match=r"cannot load cut .*corrupted or incomplete"):
             model.wait_ready()
         with pytest.raises(ModelLoadFailed, match="corrupted"):
@@ -121,11 +121,11 @@ def test_no_worker_outlives_its_parent(moment, end):
     script = (
         "import sys, time\n"
         "from rag.loader.base import Sampling\n"
-        "from rag.loader.choose import choose\n"
+        "from rag.loader.load import bundled_plan\n"
         "from rag.loader.supervise import start\n"
-        "from rag.settings import ModelSettings\n"
+        "from rag.loader.records import Request\n"
         "from rag.types import Message\n"
-        "model = start(choose(ModelSettings()))\n"
+        "model = start(bundled_plan(Request()))\n"
         "moment, end = sys.argv[1:]\n"
         "if moment == 'generating':\n"
         "    stream = model.stream([Message('user', 'Count to a thousand.')], Sampling(1500))\n"
@@ -149,7 +149,7 @@ def test_no_worker_outlives_its_parent(moment, end):
 
 def test_the_parent_imports_nothing_heavy():
     script = (
-        "import sys, rag.loader.choose, rag.loader.supervise\n"
+        "import sys, rag.loader.load, rag.loader.supervise\n"
         "heavy = {'torch', 'numpy', 'transformers', 'xllamacpp', 'pydantic', 'onnxruntime'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )

@@ -92,7 +92,11 @@ def open_best(surveyed: Survey, request: Request, on_event: Report = lambda even
     return start_all(rungs, on_event, request)
 
 
-def start_all(rungs: Sequence[Candidate], on_event: Report, request: Request | None = None) -> WorkerModel:
+def start_all(
+    rungs: Sequence[Candidate],
+    on_event: Report = lambda event: None,
+    request: Request | None = None,
+) -> WorkerModel:
     """Start the first of the candidates, and the next whenever one does not come to be ready."""
     cancel = threading.Event()
     steps: list[Step] = [_step(rung.plan, on_event, cancel, request or Request()) for rung in rungs]

@@ -20,15 +20,21 @@ class Reading:
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
-        self._began = time.monotonic()
+        self._began: float | None = None
         self._start_bytes: int | None = None
         self._tensors: tuple[Tensor, ...] | None = None
         self._ends: list[int] = []
 
+    def begin(self) -> None:
+        """Count from now: the worker has its libraries and opens the file."""
+        self._began = time.monotonic()
+
     def event(self, resident: int) -> dict[str, Any] | None:
         """A "tensor" event marked as estimated, once there is something to tell."""
         self._start_bytes = min(resident, self._start_bytes or resident)
-        if self._plan.engine != "llamacpp" or time.monotonic() - self._began < SILENT_S:
+        if self._plan.engine != "llamacpp" or self._began is None:
+            return None
+        if time.monotonic() - self._began < SILENT_S:
             return None
         if self._tensors is None:
             self._look()

@@ -268,7 +268,9 @@ class WorkerModel:
             if answers:
                 answers.put(message)
         elif "event" in message:
-            if message["event"].get("event") == "tensor":
+            if message["event"].get("event") == "loading":
+                self._reading.begin()
+            elif message["event"].get("event") == "tensor":
                 self._reached.event = message["event"]
             self._on_event(message["event"])
         elif "ready" in message:

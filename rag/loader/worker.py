@@ -21,6 +21,7 @@ from typing import Any
 
 from rag.child import Parent, limit_memory
 from rag.errors import ModelError, ModelLoadFailed, RagError
+from rag.loader import sanity
 from rag.loader.base import LoadedModel, Report, Sampling
 from rag.loader.death import memory_refused, out_of_memory
 from rag.loader.records import Plan
@@ -40,22 +41,12 @@ def main() -> None:
     _cap(plan)
     try:
         model = load(plan, lambda event: parent.send({"event": event}))
-        found = _examined(model, plan) if plan.sanity else None
+        found = sanity.check(model, plan) if plan.sanity else None
     except RagError as error:
         parent.send(error.as_dict())
         return
     parent.send({"ready": asdict(model.info), "sanity": asdict(found) if found else {}})
     Worker(parent, model).serve()
-
-
-def _examined(model: LoadedModel, plan: Plan) -> Any:
-    import importlib.util
-
-    if not importlib.util.find_spec("rag.loader.sanity"):  # FIXME
-        return None
-    from rag.loader import sanity
-
-    return sanity.check(model, plan)
 
 
 def load(plan: Plan, report: Report) -> LoadedModel:
@@ -174,11 +165,12 @@ def _die_before_others() -> None:
 def _cap(plan: Plan) -> None:
     """Add the system's own limit to the watchdog, which looks only every few milliseconds.
 
-    The limit counts memory that is reserved as well: threads' stacks and allocators' pools, hence the slack.
+    The limit counts memory that is reserved as well: threads' stacks, allocators' pools, and the files that
+    torch maps so that it may write to its copy; hence the slack.
     A GPU's driver reserves far more than it uses, so there the watchdog is alone.
     """
     if plan.max_memory_bytes and plan.device != "cuda":
-        limit_memory(plan.max_memory_bytes + RESERVED_BYTES)
+        limit_memory(plan.max_memory_bytes + plan.weight_bytes + RESERVED_BYTES)
 
 
 if __name__ == "__mp_main__":  # a process that an engine started with multiprocessing's "spawn"
