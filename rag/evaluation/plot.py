@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,36 +32,36 @@ def draw(found: Comparison, file: Path) -> None:
     FigureCanvasAgg(figure)
     panels = figure.subplots(1, 3, sharey=True)
     for axes, (title, value, digits) in zip(panels, PANELS):
-        _bars(axes, rows, title, value, digits)
+        predicted = [_gigabytes(row.predicted_peak_bytes) for row in rows] if axes is panels[2] else []
+        _bars(axes, rows, [value(row) for row in rows], predicted, digits)
+        axes.set_title(title, fontsize=10)
     panels[0].set_yticks(range(len(rows)), _labels(rows))
     panels[0].invert_yaxis()
-    _mark_predictions(panels[2], rows)
     cards = ", ".join(card.name for card in found.machine.gpus) or "no GPU"
     figure.suptitle(f"{found.machine.cpu}, {found.machine.cores} cores, {cards}, {found.date}", fontsize=10)
     figure.savefig(file, dpi=110)
 
 
 def _bars(
-    axes: Any, rows: Sequence[Row], title: str, value: Callable[[Row], float | None], digits: int
+    axes: Any,
+    rows: Sequence[Row],
+    values: Sequence[float | None],
+    predicted: Sequence[float | None],
+    digits: int,
 ) -> None:
-    values = [value(row) or 0.0 for row in rows]
-    bars = axes.barh(range(len(rows)), values, color=[COLOURS.get(row.engine, "grey") for row in rows])
-    axes.bar_label(
-        bars, [f"{number:,.{digits}f}" if number else "-" for number in values], padding=3, fontsize=9
+    """A bar a row with its figure behind it, and a mark where it was predicted to end."""
+    axes.barh(
+        range(len(rows)), [v or 0.0 for v in values], color=[COLOURS.get(r.engine, "grey") for r in rows]
     )
-    axes.set_xlim(0, MARGIN * max([*values, 1e-9]))
-    axes.set_title(title, fontsize=10)
+    ends = []
+    for at, (value, mark) in enumerate(itertools.zip_longest(values, predicted)):
+        if mark:
+            axes.plot([mark], [at], "|", color="black", markersize=16)
+        ends.append(max(value or 0.0, mark or 0.0))
+        text = "-" if value is None else f"{value:,.{digits}f}"
+        axes.annotate(text, (ends[-1], at), (5, 0), textcoords="offset points", va="center", fontsize=9)
+    axes.set_xlim(0, MARGIN * max([*ends, 1e-9]))
     axes.spines[["top", "right"]].set_visible(False)
-
-
-def _mark_predictions(axes: Any, rows: Sequence[Row]) -> None:
-    known = [(row.predicted_peak_bytes / 1e9, at) for at, row in enumerate(rows) if row.predicted_peak_bytes]
-    if not known:
-        return
-    places, heights = zip(*known)
-    axes.plot(places, heights, "|", color="black", markersize=16, label="predicted")
-    axes.set_xlim(0, max(axes.get_xlim()[1], MARGIN * max(places)))
-    axes.legend(loc="lower right", fontsize=8)
 
 
 def _labels(rows: Sequence[Row]) -> list[str]:
@@ -76,5 +77,5 @@ def _gigabytes(count: int | None) -> float | None:
 PANELS: tuple[tuple[str, Callable[[Row], float | None], int], ...] = (
     ("answer, tokens a second", lambda row: row.speeds.tokens_per_s, 1),
     ("prompt, tokens a second", lambda row: row.speeds.prefill_tokens_per_s, 0),
-    ("peak memory, GB", lambda row: _gigabytes(row.peak_bytes), 2),
+    ("peak memory, GB (mark: predicted)", lambda row: _gigabytes(row.peak_bytes), 2),
 )
