@@ -16,6 +16,10 @@ if TYPE_CHECKING:
     import argparse
 
     from rag.engine import Engine
+    from rag.loader.progress import View
+
+QUIET_S = 2.0
+"""A model that loads sooner is not worth a bar."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -26,6 +30,7 @@ def main(arguments: Sequence[str]) -> int:
 
     from rag.engine import open_engine
     from rag.first_run import ensure_index
+    from rag.loader.progress import shown
     from rag.settings import load_settings
 
     settings = load_settings(
@@ -41,13 +46,16 @@ def main(arguments: Sequence[str]) -> int:
         }
     )
     ensure_index(flags.collection, settings)
-    with open_engine(settings, flags.collection, with_model=not flags.no_llm) as engine:
+    with (
+        shown(sys.stderr, console.is_terminal(sys.stderr), QUIET_S) as loading,
+        open_engine(settings, flags.collection, not flags.no_llm, loading) as engine,
+    ):
         if not question:
-            return _chat(engine, flags.explain)
+            return _chat(engine, flags.explain, loading)
         if flags.json:
             console.print_json(_answer_record(engine, question))
         else:
-            _show_answer(engine, question, flags.explain)
+            _show_answer(engine, question, flags.explain, loading)
     return console.OK
 
 
@@ -82,14 +90,15 @@ def _answer_record(engine: Engine, question: str) -> dict[str, Any]:
     return answer_record(next(event.answer for event in events if isinstance(event, Done)))
 
 
-def _show_answer(engine: Engine, question: str, explain: bool) -> None:
-    """Print sources, then the answer as it comes, then its footnotes."""
+def _show_answer(engine: Engine, question: str, explain: bool, loading: View) -> None:
+    """Print sources, then the answer as it comes, then its footnotes; in between, how the model loads."""
     from rag import render
     from rag.types import Done, Sources, Token
 
     out = sys.stdout
     lines = render.Wrapper(render.width() if console.is_terminal(out) else None)
     for event in engine.ask(question):
+        loading.hide()
         match event:
             case Sources(hits):
                 out.write(render.sources(hits, out))
@@ -101,15 +110,17 @@ def _show_answer(engine: Engine, question: str, explain: bool) -> None:
             case Done(answer):
                 out.write(lines.flush() + "\n\n" + render.footnotes(answer, out))
         out.flush()
+        loading.hide(isinstance(event, Done))
 
 
-def _chat(engine: Engine, explain: bool) -> int:
+def _chat(engine: Engine, explain: bool, loading: View) -> int:
     """Answer one question after another until the input ends."""
     from rag.chat import questions
 
+    loading.hide()
     for question in questions():
         try:
-            _show_answer(engine, question, explain)
+            _show_answer(engine, question, explain, loading)
         except KeyboardInterrupt:
             print("\n(stopped)")
     return console.OK

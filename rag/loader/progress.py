@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from typing import IO, Any
 
 from rag.console import clean_line
-from rag.loader.base import Report
 from rag.loader.units import size
 
 LINE_EVERY_S = 5.0
@@ -22,15 +21,17 @@ STAGES = {
 
 
 @contextmanager
-def shown(stream: IO[str], on_terminal: bool, delay_s: float = 0.0) -> Iterator[Report]:
+def shown(stream: IO[str], on_terminal: bool, delay_s: float = 0.0) -> Iterator[View]:
     """Show what happens while a model loads on `stream`, which should be standard error.
+
+    What is yielded is a `Report`, and can be hidden for the time in which something else is printed.
 
     In the first `delay_s` seconds nothing is drawn, so that what loads quickly stays silent; failures and
     notes are told at any time. Events may come from any thread, and after the end, when they are passed over.
     """
-    view = _Bar(stream, delay_s) if on_terminal else _Lines(stream, delay_s)
+    view: View = _Bar(stream, delay_s) if on_terminal else _Lines(stream, delay_s)
     try:
-        yield view.tell
+        yield view
     finally:
         view.stop()
 
@@ -85,7 +86,7 @@ class _State:
         return clean_line(f"{self.stage} {self.name}".strip())
 
 
-class _View:
+class View:
     """Takes events one at a time; `_draw` shows the state, `_say` a line that stays."""
 
     def __init__(self, delay_s: float) -> None:
@@ -93,16 +94,24 @@ class _View:
         self._from = time.monotonic() + delay_s
         self._lock = threading.Lock()
         self._ended = False
+        self._hidden = False
 
-    def tell(self, event: dict[str, Any]) -> None:
+    def __call__(self, event: dict[str, Any]) -> None:
         with self._lock:
             if self._ended:
                 return
             self._state.take(event)
             for line in _lasting(event):
                 self._say(clean_line(line))
-            if time.monotonic() >= self._from:
+            if time.monotonic() >= self._from and not self._hidden:
                 self._draw(event)
+
+    def hide(self, hidden: bool = True) -> None:
+        """Draw nothing from now on, or draw again."""
+        with self._lock:
+            self._hidden = hidden
+            if hidden:
+                self._close()
 
     def stop(self) -> None:
         with self._lock:
@@ -133,7 +142,7 @@ def _lasting(event: dict[str, Any]) -> Iterator[str]:
             yield f"{event.get('reason', '')}; again in {event.get('seconds', 0):.0f} s"
 
 
-class _Lines(_View):
+class _Lines(View):
     def __init__(self, stream: IO[str], delay_s: float) -> None:
         super().__init__(delay_s)
         self._stream = stream
@@ -156,32 +165,49 @@ class _Lines(_View):
         return self._state.title != self._title or now - self._last >= LINE_EVERY_S
 
 
-class _Bar(_View):
+class _Bar(View):
     def __init__(self, stream: IO[str], delay_s: float) -> None:
         super().__init__(delay_s)
-        from rich.console import Console
-        from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
-        from rich.table import Column
-
-        columns = (
-            SpinnerColumn(),
-            TextColumn("{task.description}", table_column=Column(no_wrap=True), markup=False),
-            BarColumn(bar_width=20),
-            TextColumn("{task.fields[facts]}", table_column=Column(no_wrap=True, ratio=1), markup=False),
-        )
-        self._bar = Progress(*columns, console=Console(file=stream), transient=True, expand=True)
-        self._task = self._bar.add_task("", total=None, facts="")
+        self._stream = stream
+        self._bar: Any = None  # made when it is first wanted: its library takes a tenth of a second
+        self._task: Any = None
 
     def _say(self, line: str) -> None:
-        self._bar.console.print(line, markup=False, highlight=False)
+        self._made().console.print(line, markup=False, highlight=False)
 
     def _draw(self, event: dict[str, Any]) -> None:
-        self._bar.start()  # does nothing when it runs already
-        state = self._state
+        if event.get("event") in ("ready", "failed"):
+            self._close()
+            return
+        bar, state = self._made(), self._state
+        bar.start()  # does nothing when it runs already
         total = state.total if state.done and state.total else None
-        self._bar.update(
-            self._task, description=state.title, facts=state.facts, completed=state.done, total=total
-        )
+        bar.update(self._task, description=state.title, facts=state.facts, completed=state.done, total=total)
 
     def _close(self) -> None:
-        self._bar.stop()
+        if self._bar:
+            self._bar.stop()
+
+    def _made(self) -> Any:
+        if self._bar is None:
+            from rich.console import Console
+            from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+            from rich.table import Column
+
+            columns = (
+                SpinnerColumn(),
+                TextColumn("{task.description}", table_column=Column(no_wrap=True), markup=False),
+                BarColumn(bar_width=20),
+                TextColumn("{task.fields[facts]}", table_column=Column(no_wrap=True, ratio=1), markup=False),
+            )
+            # Not redirected: the answer goes to standard output, wherever that leads, and not into the bar.
+            self._bar = Progress(
+                *columns,
+                console=Console(file=self._stream),
+                transient=True,
+                expand=True,
+                redirect_stdout=False,
+                redirect_stderr=False,
+            )
+            self._task = self._bar.add_task("", total=None, facts="")
+        return self._bar
