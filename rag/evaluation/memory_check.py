@@ -19,7 +19,7 @@ from rag.cores import usable_cores
 from rag.errors import EvaluationError
 from rag.evaluation import random_models
 from rag.evaluation.progress import counted
-from rag.loader import memory
+from rag.loader import memory, sizes
 from rag.loader.base import Sampling
 from rag.loader.inspect import inspect_local
 from rag.loader.records import ModelFacts, Need, Plan
@@ -185,7 +185,7 @@ def predicted(case: Case, facts: ModelFacts) -> tuple[Plan, Need]:
     )
     if case.resident is None:
         return plan, memory.estimate(facts, **way)
-    kept = round(case.resident * memory.weight_bytes(facts, case.quantization, case.dtype))
+    kept = round(case.resident * sizes.weight_bytes(facts, case.quantization, case.dtype))
     need = memory.estimate(facts, **way, resident_bytes=kept)
     return replace(plan, max_memory_bytes=need.peak), need
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rag.loader.architecture import Shape, shape_of
-from rag.loader.memory import DTYPE_BYTES, EMBEDDING, EXPERT, HEAD, kv_cache_bytes, loaded_bytes
-from rag.loader.records import Machine, ModelFacts
+from rag.loader.memory import kv_cache_bytes
+from rag.loader.records import Machine, ModelFacts, Tensor
+from rag.loader.sizes import DTYPE_BYTES, has_head, loaded_bytes, role
 
 GPU_BANDWIDTH = {
     "B200": 8000,
@@ -95,8 +96,9 @@ def predict(
 def read_per_token(facts: ModelFacts, shape: Shape, quantization: str, dtype: str | None) -> float:
     """Bytes of weights that one token makes the processor read: of experts the active ones, of the
     embedding table one row, unless it serves as the head too."""
+    head = has_head(facts)
     return sum(
-        loaded_bytes(tensor, facts, quantization, dtype) * _share(tensor.name, shape, facts)
+        loaded_bytes(tensor, facts, quantization, dtype) * _share(tensor, shape, head)
         for tensor in facts.tensors
     )
 
@@ -104,16 +106,17 @@ def read_per_token(facts: ModelFacts, shape: Shape, quantization: str, dtype: st
 def active_parameters(facts: ModelFacts, shape: Shape) -> float:
     """Weights that take part in computing one token."""
     stored = sum(tensor.elements for tensor in facts.tensors)
-    active = sum(tensor.elements * _share(tensor.name, shape, facts) for tensor in facts.tensors)
+    head = has_head(facts)
+    active = sum(tensor.elements * _share(tensor, shape, head) for tensor in facts.tensors)
     return active * ((facts.parameters or stored) / stored if stored else 1) or 1.0
 
 
-def _share(name: str, shape: Shape, facts: ModelFacts) -> float:
-    if EXPERT.search(name):
+def _share(tensor: Tensor, shape: Shape, head: bool) -> float:
+    """Part of a tensor that one token reads."""
+    kind = role(tensor.name)
+    if kind == "expert":
         return shape.active_share
-    if EMBEDDING.search(name):
-        return 0.0 if any(HEAD.search(tensor.name) for tensor in facts.tensors) else 1.0
-    return 1.0
+    return 0.0 if kind == "embedding" and head else 1.0
 
 
 def _dispatch(shape: Shape, engine: str) -> float:
