@@ -1,6 +1,7 @@
 """Memory formulas against published figures, and predictions against what a real worker takes."""
 
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -106,7 +107,7 @@ def qwen25_14b(dtype: str = "BF16") -> ModelFacts:
     return facts_of(shapes, dtype, QWEN25_14B)
 
 
-def facts_of(shapes: dict[str, tuple[int, ...]], dtype: str, config: dict[str, Any]) -> ModelFacts:
+def facts_of(shapes: Mapping[str, tuple[int, ...]], dtype: str, config: dict[str, Any]) -> ModelFacts:
     size = {"F32": 4, "F16": 2, "BF16": 2}[dtype]
     tensors = [Tensor(name, dtype, shape, 0, "model.safetensors") for name, shape in shapes.items()]
     tensors = [replace(tensor, bytes=tensor.elements * size) for tensor in tensors]
