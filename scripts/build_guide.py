@@ -62,17 +62,22 @@ def _settings_tables(settings: Settings) -> Iterator[str]:
 def _shown(value: Any) -> str:
     if value is None or value == ():
         return "none"
+    if isinstance(value, bool):
+        return str(value).lower()  # as footnote.toml writes it
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _allowed(field: Any) -> str:
     if get_origin(field.annotation) is Literal:
         return ", ".join(get_args(field.annotation))
+    if field.annotation is bool:
+        return "true or false"
     limits = {
         name: getattr(m, name) for m in field.metadata for name in ("ge", "gt", "le") if hasattr(m, name)
     }
     if "le" in limits:
-        return f"{limits['ge']:g} to {limits['le']:g}"
+        low = f"{limits['ge']:g}" if "ge" in limits else f"more than {limits['gt']:g}"
+        return f"{low} to {limits['le']:g}"
     if "ge" in limits:
         return f"{limits['ge']:g} or more"
     if "gt" in limits:
