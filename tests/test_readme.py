@@ -14,6 +14,7 @@ BLOCKS = re.findall(r"(?:^    .*\n?)+", README, re.MULTILINE)
 SCRIPTS = [
     "rag_query.py",
     "scripts/ingest.py",
+    "scripts/diagnose_load.py",
     "scripts/evaluate.py",
     "scripts/benchmark.py",
     "scripts/run.py",
@@ -42,7 +43,9 @@ def test_every_script_is_shown_and_every_flag_exists(script):
     assert shown <= set(re.findall(r"--[a-z-]+", known))
 
 
-@pytest.mark.parametrize("script", ["rag_query.py", "scripts/ingest.py", "scripts/evaluate.py"])
+@pytest.mark.parametrize(
+    "script", ["rag_query.py", "scripts/ingest.py", "scripts/diagnose_load.py", "scripts/evaluate.py"]
+)
 def test_every_flag_is_in_the_readme(script):
     known = set(re.findall(r"--[a-z-]+", help_of(script))) - {"--help"}
     assert known - set(re.findall(r"--[a-z-]+", README)) == set()
