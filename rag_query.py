@@ -45,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
             "retrieval.top_k": flags.top_k,
         }
     )
-    ensure_index(flags.collection, settings)
+    ensure_index(flags.collection, settings, not flags.no_llm)
     with (
         shown(sys.stderr, console.is_terminal(sys.stderr), QUIET_S) as loading,
         open_engine(settings, flags.collection, not flags.no_llm, loading) as engine,

@@ -1,4 +1,4 @@
-"""The first question needs an index: build one from the guide in `data/`."""
+"""The first question needs an index: build one from the guide in `data/`, and make the model quick."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from rag.store.generation import Collection
 GUIDE = CHECKOUT / "data"
 
 
-def ensure_index(collection: str, settings: Settings) -> None:
-    """Index the built-in guide if the default collection does not exist yet."""
+def ensure_index(collection: str, settings: Settings, with_model: bool = True) -> None:
+    """Index the built-in guide if the default collection does not exist yet, and prepare the model then."""
     target = Collection(index_root(), collection)
     if collection != DEFAULT_COLLECTION or target.exists():
         return
@@ -31,3 +31,13 @@ def ensure_index(collection: str, settings: Settings) -> None:
                 ingest(GUIDE, target, load_embedder(settings.embedding), settings, tell)
         except IndexLocked:  # another copy was started at the same time; it builds the same index
             time.sleep(1)
+    if with_model:
+        _prepare_model(settings)
+
+
+def _prepare_model(settings: Settings) -> None:
+    from rag.loader.load import prepare
+    from rag.loader.progress import shown
+
+    with shown(sys.stderr, is_terminal(sys.stderr)) as tell:
+        prepare(settings.model, tell)

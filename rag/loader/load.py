@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Sequence
 from dataclasses import replace
@@ -9,8 +10,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from rag.cores import usable_cores
-from rag.errors import ModelRefused
-from rag.loader import running
+from rag.errors import ModelRefused, RagError
+from rag.loader import requantize, running
 from rag.loader.base import LanguageModel, Report
 from rag.loader.plan import best, refuse_damaged
 from rag.loader.records import Candidate, Plan, Request
@@ -82,7 +83,23 @@ def request_of(settings: ModelSettings, context_tokens: int = CONTEXT_TOKENS) ->
         distributed_executor=settings.distributed_executor,
         gpu_memory_utilization=settings.gpu_memory_utilization,
         trust_remote_code=settings.trust_remote_code,
+        requantize=settings.requantize,
     )
+
+
+def prepare(settings: ModelSettings, on_event: Report = lambda event: None) -> None:
+    """Make the faster copy of a local GGUF file whose type is slow here, if it is worth it and quickly done.
+
+    For the moment of setting up, not of answering. What stands against it is told once the model is loaded.
+    """
+    if settings.requantize == "off" or settings.engine not in ("auto", "llamacpp"):
+        return
+    with contextlib.suppress(RagError, OSError):
+        surveyed = survey(settings.model, request_of(settings))
+        facts = surveyed.facts[0]
+        target = requantize.worth(facts.tensors, surveyed.machine) if facts.kind == "gguf" else None
+        if target and facts.place:
+            requantize.make(facts.place, target, on_event)
 
 
 def open_best(surveyed: Survey, request: Request, on_event: Report = lambda event: None) -> WorkerModel:

@@ -171,7 +171,7 @@ def _plan(rung: Rung, facts: ModelFacts, machine: Machine, request: Request, tol
         distributed_executor=None if request.distributed_executor == "auto" else request.distributed_executor,
         gpu_memory_utilization=request.gpu_memory_utilization,
         trust_remote_code=request.trust_remote_code,
-        requantize=rung.requantize,
+        requantize=rung.requantize or ("none" if request.requantize == "off" else None),
         repo=None if facts.place else facts.repo,
         file=_gguf_file(facts),
         notes=(*notes, *filter(None, [rung.note])),

@@ -155,6 +155,8 @@ class _Lines(View):
     def _draw(self, event: dict[str, Any]) -> None:
         now = time.monotonic()
         if event.get("event") == "ready":
+            if not self._title:  # nothing was said of it before
+                return
             self._say(f"Ready after {now - self._state.began:.1f} s.")
         elif event.get("event") != "failed" and self._due(now):
             self._last, self._title = now, self._state.title

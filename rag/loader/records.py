@@ -260,6 +260,7 @@ class Request:
     distributed_executor: str = "auto"
     gpu_memory_utilization: float = 0.9
     trust_remote_code: bool = False
+    requantize: str = "auto"
 
     @property
     def forced(self) -> bool:

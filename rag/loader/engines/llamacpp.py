@@ -51,12 +51,12 @@ def load(plan: Plan, report: Report) -> LlamaCpp:
     xllamacpp = _library(plan)
     if plan.device == "cuda":
         _require_gpu(xllamacpp, plan)
-    file, notes = _weights(plan, report)
+    file, name = _weights(plan, report)
     report(
         {
             "event": "loading",
             "engine": "llamacpp",
-            "name": plan.name,
+            "name": name,
             "total_bytes": sum(part.stat().st_size for part in parts(file)),
         }
     )
@@ -69,7 +69,7 @@ def load(plan: Plan, report: Report) -> LlamaCpp:
             f"llama.cpp cannot load {plan.name}",
             "Download the file again, or choose another model with --model.",
         ) from error
-    return LlamaCpp(server, plan, notes, key, control)
+    return LlamaCpp(server, plan, key, control)
 
 
 def parts(file: Path) -> list[Path]:
@@ -110,18 +110,18 @@ def _require_gpu(xllamacpp: Any, plan: Plan) -> None:
         )
 
 
-def _weights(plan: Plan, report: Report) -> tuple[Path, tuple[str, ...]]:
-    """The file to load, and what the user is told of it: a copy in a faster type where there is one."""
+def _weights(plan: Plan, report: Report) -> tuple[Path, str]:
+    """The file to load, and its name while it loads: a copy in a faster type where there is one."""
     file, target = Path(plan.model), plan.requantize or requantize.DEFAULT
     if target == AS_IT_IS:
-        return file, ()
+        return file, plan.name
     if plan.requantize:
         copy: Path | None = requantize.make(file, target, report)
     else:
         copy = requantize.cached(file) if plan.device == "cpu" else None
     if copy is None or (not plan.requantize and _over_cap(plan, file, copy)):
-        return file, ()
-    return copy, (f"{file.name} is read from a copy in {target}, which is faster here: {copy}",)
+        return file, plan.name
+    return copy, f"{plan.name}, its copy in {target}"
 
 
 def _over_cap(plan: Plan, file: Path, copy: Path) -> bool:
@@ -154,18 +154,14 @@ def _parameters(xllamacpp: Any, plan: Plan, file: Path, key: str) -> Any:
 class LlamaCpp:
     """One model, answering one request at a time; concurrent ones queue inside llama.cpp."""
 
-    def __init__(
-        self, server: Any, plan: Plan, notes: tuple[str, ...], key: str, control: Sequence[str]
-    ) -> None:
+    def __init__(self, server: Any, plan: Plan, key: str, control: Sequence[str]) -> None:
         self._server = server
         self._host = server.listening_address.removeprefix("http://")
         self._headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
         self._control = control
         meta = self._ask("GET", "/v1/models")["data"][0]["meta"]
         self._vocabulary = meta["n_vocab"]
-        self.info = ModelInfo(
-            plan.name, "llamacpp", plan.quantization, meta["n_params"], meta["n_ctx"], notes
-        )
+        self.info = ModelInfo(plan.name, "llamacpp", plan.quantization, meta["n_params"], meta["n_ctx"])
 
     def stream(
         self, messages: Sequence[Message], sampling: Sampling, cancel: threading.Event | None = None
