@@ -31,10 +31,10 @@ on_linux = pytest.mark.skipif(sys.platform != "linux", reason="signals and limit
 
 
 def folder_plan(folder, **changes):
-    """A folder through transformers in its own float16."""
+    """A float16 folder in float32, so that each tensor becomes memory that nothing can take back."""
     facts = inspect_local(folder)
     plan = Plan(
-        str(folder), facts.name, "transformers", "none", "float16", 512, 2, parameters=facts.parameters
+        str(folder), facts.name, "transformers", "none", "float32", 512, 2, parameters=facts.parameters
     )
     return dataclasses.replace(plan, weight_bytes=facts.weight_bytes, **changes)
 

@@ -277,6 +277,8 @@ class WorkerModel:
             self._ready(message, began)
         elif "error" in message:
             self._refusal = self._refusal or rebuilt(message["error"])
+            assert self._child
+            self._child.kill()  # an engine's own threads may keep a process from ending by itself
 
     def _ready(self, message: dict[str, Any], began: float) -> None:
         assert self._watcher
@@ -290,6 +292,7 @@ class WorkerModel:
         notes = (*self.plan.notes, *message["ready"].get("notes", ()))
         self._info = ModelInfo(**{**message["ready"], "notes": notes})
         self._settled.set()
+        self._watcher.slow_down()
         self._on_event({"event": "ready", "seconds": seconds, "resident_bytes": resident})
 
     def _memory(self, sample: Sample) -> None:

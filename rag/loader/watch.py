@@ -18,6 +18,9 @@ from rag.loader.records import Plan
 POLL_S = 0.02
 """Memory is looked at so often: a loader fills a gigabyte a second, so a cap is overrun by 20 MB at most."""
 
+SERVING_POLL_S = 0.5
+"""A model that is loaded grows slowly, and its user's processor is for answers."""
+
 TELL_S = 0.2
 """What is left is looked at, and told, so often."""
 
@@ -47,11 +50,18 @@ class Watcher:
     ) -> None:
         self._pid, self._plan = pid, plan
         self._over_cap, self._tell = over_cap, tell
+        # Looking for children means looking at every process there is; vLLM alone starts any.
+        self._memory = family_memory if plan.engine == "vllm" else memory_of
         self._ended = threading.Event()
+        self._poll_s = POLL_S
         self.now = Sample(left=available_bytes())
         self.peak = Sample()
         self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
+
+    def slow_down(self) -> None:
+        """Look less often: the model is loaded."""
+        self._poll_s = SERVING_POLL_S
 
     def stop(self) -> None:
         self._ended.set()
@@ -60,7 +70,7 @@ class Watcher:
 
     def _watch(self) -> None:
         told = 0.0
-        while not self._ended.wait(POLL_S):
+        while not self._ended.wait(self._poll_s):
             sample = self._look()
             if sample is None:
                 return
@@ -76,7 +86,7 @@ class Watcher:
 
     def _look(self) -> Sample | None:
         try:
-            resident, private = family_memory(self._pid)
+            resident, private = self._memory(self._pid)
         except psutil.Error:
             return None
         if not resident:  # it has ended, and nobody has asked for its exit status yet
