@@ -13,6 +13,7 @@ from rag.evaluation import random_models
 from rag.evaluation.memory_check import BUNDLED, Case, measure, predicted
 from rag.loader import memory, sizes
 from rag.loader.architecture import shape_of
+from rag.loader.footprint import GIB, kv_cache_bytes
 from rag.loader.inspect import inspect_local
 from rag.loader.records import ModelFacts, Quantization, Tensor
 from tests.models import smollm2_folder  # noqa: F401  (a fixture)
@@ -124,12 +125,12 @@ def facts_of(shapes: Mapping[str, tuple[int, ...]], dtype: str, config: dict[str
     ],
 )
 def test_a_token_leaves_as_much_in_the_cache_as_published(config: dict[str, Any], expected: int) -> None:
-    assert memory.kv_cache_bytes(shape_of(config), 1, 2) == expected
+    assert kv_cache_bytes(shape_of(config), 1, 2) == expected
 
 
 def test_latent_attention_keeps_the_latent_where_the_engine_does() -> None:
     shape = shape_of(DEEPSEEK_V3)
-    assert memory.kv_cache_bytes(shape, 1000, 2, latent=True) == 1000 * 61 * (512 + 64) * 2
+    assert kv_cache_bytes(shape, 1000, 2, latent=True) == 1000 * 61 * (512 + 64) * 2
 
 
 @pytest.mark.parametrize(
@@ -153,15 +154,15 @@ def test_layers_with_a_window_are_told_from_those_that_see_everything(
 
 def test_a_windows_cache_stops_growing() -> None:
     shape = shape_of(MISTRAL_7B)
-    assert memory.kv_cache_bytes(shape, 100_000, 2) == 4096 * 131_072
-    assert memory.kv_cache_bytes(shape, 100_000, 2, slack=256) == (4096 + 256) * 131_072
+    assert kv_cache_bytes(shape, 100_000, 2) == 4096 * 131_072
+    assert kv_cache_bytes(shape, 100_000, 2, slack=256) == (4096 + 256) * 131_072
 
 
 def test_linear_layers_keep_a_state_of_fixed_size() -> None:
     shape = shape_of(QWEN3_NEXT)
     state = 32 * 128 * 128 + (2 * 16 * 128 + 32 * 128) * 4
     assert shape.kinds.count("linear") == 36
-    assert memory.kv_cache_bytes(shape, 1000, 2) == 2 * (36 * state + 12 * 1000 * 2 * 2 * 256)
+    assert kv_cache_bytes(shape, 1000, 2) == 2 * (36 * state + 12 * 1000 * 2 * 2 * 256)
 
 
 @pytest.mark.parametrize(
@@ -192,7 +193,7 @@ def test_qwen25_14b_takes_what_others_measured() -> None:
     facts = qwen25_14b("F16")
     assert sum(tensor.elements for tensor in facts.tensors) == 14_770_033_664
     need = memory.estimate(facts, "vllm", dtype="float16", device="cuda")
-    assert need.weights == pytest.approx(27.6 * memory.GIB, rel=0.01)  # vLLM on an H100: 27.6 GiB
+    assert need.weights == pytest.approx(27.6 * GIB, rel=0.01)  # vLLM on an H100: 27.6 GiB
     halved = memory.estimate(facts, "vllm", dtype="float16", device="cuda", gpus=2)
     assert halved.weights == pytest.approx(need.weights / 2, abs=1)
 
@@ -273,12 +274,12 @@ def test_the_longest_context_is_the_last_that_fits() -> None:
 def test_offloading_keeps_what_fits_and_refuses_less_than_two_layers() -> None:
     facts = qwen25_14b("F16")
     way: dict[str, Any] = {"engine": "transformers", "dtype": "float32", "context_tokens": 1024}
-    kept = memory.offload_budget(facts, 20 * memory.GIB, **way)
+    kept = memory.offload_budget(facts, 20 * GIB, **way)
     assert kept is not None
     need = memory.estimate(facts, device="disk", resident_bytes=kept, **way)
-    assert need.must_have <= 20 * memory.GIB
+    assert need.must_have <= 20 * GIB
     assert need.weights == pytest.approx(kept, abs=1)
-    assert memory.offload_budget(facts, 1 * memory.GIB, **way) is None
+    assert memory.offload_budget(facts, 1 * GIB, **way) is None
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells anonymous from mapped memory")

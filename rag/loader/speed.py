@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rag.loader.architecture import Shape, shape_of
-from rag.loader.memory import BATCH_TOKENS, kv_cache_bytes
+from rag.loader.footprint import BATCH_TOKENS, kv_cache_bytes
 from rag.loader.records import Machine, ModelFacts, Probe, Tensor
 from rag.loader.sizes import DTYPE_BYTES, has_head, is_linear, loaded_bytes, role
 
