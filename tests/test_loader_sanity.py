@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rag import bundled
-from rag.errors import ModelError, ModelRefused
+from rag.errors import DoesNotFit, ModelError, ModelLoadFailed, ModelRefused
 from rag.loader import sanity
 from rag.loader.base import Sampling, Usage
 from rag.loader.engines import llamacpp, transformers
@@ -146,12 +146,29 @@ def test_no_or_hopeless_probabilities_are_nonsense(logprobs):
         sanity.check(Speaker(logprobs, ["Hello"]), plan_for("."))
 
 
-def test_an_engine_s_own_error_is_part_of_the_reason():
+@pytest.mark.parametrize(
+    ("error", "kind", "words"),
+    [
+        (
+            ModelError("the model computed numbers that are not finite", ""),
+            ModelRefused,
+            "nonsense: .*finite",
+        ),
+        (
+            AssertionError("N must be divisible by 32"),
+            ModelLoadFailed,
+            "its first words: AssertionError: N must",
+        ),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), DoesNotFit, "memory ran out while smol"),
+        (MemoryError(), DoesNotFit, "memory ran out while smol"),
+    ],
+)
+def test_an_engine_s_own_error_is_part_of_the_reason(error, kind, words):
     class Broken(Speaker):
         def token_logprobs(self, text):
-            raise ModelError("the model computed numbers that are not finite", "")
+            raise error
 
-    with pytest.raises(ModelRefused, match="not finite"):
+    with pytest.raises(kind, match=words):
         sanity.check(Broken([], []), plan_for("."))
 
 

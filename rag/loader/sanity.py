@@ -10,8 +10,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rag.errors import ModelError, ModelRefused
+from rag.errors import ModelError, ModelLoadFailed, ModelRefused
 from rag.loader.base import LoadedModel, Sampling
+from rag.loader.death import memory_refused, out_of_memory
 from rag.loader.records import Plan
 from rag.types import Message
 
@@ -38,13 +39,17 @@ class Sanity:
 
 
 def check(model: LoadedModel, plan: Plan) -> Sanity:
-    """Try a loaded model. Raises ModelRefused where what it says is garbage, with the likely cause."""
+    """Try a loaded model.
+
+    Raises ModelRefused where what it says is garbage, with the likely cause; ModelLoadFailed where it cannot
+    be run at all, and DoesNotFit where memory runs out over it.
+    """
     began = time.monotonic()
     try:
         perplexity = _perplexity(model.token_logprobs(SENTENCE))
         pieces = list(model.stream([Message("user", CANARY)], Sampling(CANARY_TOKENS)))
-    except ModelError as error:
-        raise _garbage(plan, error.message) from error
+    except Exception as error:  # the first words are where a library meets what it cannot compute
+        raise _failed(plan, error) from error
     if not perplexity <= LARGEST_PERPLEXITY:
         amount = f"{perplexity:,.0f}" if perplexity < 1e6 else "over a million"
         raise _garbage(plan, f"a plain sentence has a perplexity of {amount}")
@@ -65,6 +70,18 @@ def _stuck(pieces: Sequence[str]) -> bool:
     """Whether the answer is one piece over and over; spaces do not count, as models differ in them."""
     said = [piece.strip() for piece in pieces]
     return len(said) >= CANARY_TOKENS and len(set(said)) == 1
+
+
+def _failed(plan: Plan, error: Exception) -> ModelError:
+    if out_of_memory(error):
+        return memory_refused(plan, (str(error).strip().splitlines() or [""])[0])
+    if isinstance(error, ModelError):
+        return _garbage(plan, error.message)
+    reason = (str(error).strip().splitlines() or [""])[0]
+    return ModelLoadFailed(
+        f"{plan.name} was loaded and fails at its first words: {type(error).__name__}: {reason}",
+        "Choose another --quantization or --dtype, or another model with --model.",
+    )
 
 
 def _garbage(plan: Plan, sign: str) -> ModelRefused:

@@ -61,7 +61,7 @@ def _placement(plan: Plan, facts: ModelFacts) -> dict[str, Any]:
     if plan.device == "disk":
         return {
             "device_map": "auto",
-            "max_memory": {"cpu": _budget(plan, facts)},
+            "max_memory": {"cpu": budget(plan, facts)},
             "offload_folder": str(new_offload_folder()),
         }
     return {"device_map": {"": "cpu"}}  # said outright, because bitsandbytes takes a GPU where there is one
@@ -85,8 +85,11 @@ def _on_gpus(plan: Plan) -> dict[str, Any]:
     return {"device_map": "auto", "max_memory": {index: free[index] for index in sorted(chosen)}}
 
 
-def _budget(plan: Plan, facts: ModelFacts) -> int:
-    """Bytes of weights that stay in memory, a layer being read from the disk included."""
+def budget(plan: Plan, facts: ModelFacts) -> int:
+    """Bytes of weights that stay in memory: what the cap leaves, less one tensor on its way from the disk.
+
+    accelerate fills a processor's share to the last byte, and reads the rest one module at a time.
+    """
     cap = plan.max_memory_bytes or available_bytes() + psutil.Process().memory_info().rss
     kept = memory.offload_budget(
         facts,
@@ -102,7 +105,7 @@ def _budget(plan: Plan, facts: ModelFacts) -> int:
             f"{plan.name} cannot be read from the disk layer by layer within {cap / 1e6:,.0f} MB",
             "Raise --max-memory, shorten the context (--context), or choose a smaller model.",
         )
-    return kept
+    return kept - max(round(memory.loaded_bytes(t, facts, "none", plan.dtype)) for t in facts.tensors)
 
 
 def new_offload_folder() -> Path:
