@@ -26,7 +26,7 @@ SPECIAL_ENV = {
 }
 """Environment variables that are no settings: places, and a secret, which belongs into no file."""
 PRESETS = "presets"
-"""The table of footnote.toml that `rag.loader.presets` reads."""
+"""The table of footnote.toml that `rag.loader.hub.presets` reads."""
 
 
 class _Frozen(BaseModel):
@@ -85,7 +85,7 @@ class AnswerSettings(_Frozen):
 
 
 class ModelSettings(_Frozen):
-    """Which language model answers, and how it is loaded; `rag.loader.plan` decides what is left on auto."""
+    """Which language model answers, and how it is loaded; what is left on auto is planned."""
 
     model: str = Field(
         "bundled", description="'bundled', a preset, a GGUF file, a model folder, a hub id, or a server's URL"

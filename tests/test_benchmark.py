@@ -21,9 +21,9 @@ from rag.evaluation.perplexity import fixed_text, perplexity
 from rag.evaluation.quantizations import Comparison, Row, compare, with_ratios
 from rag.evaluation.ways import Options, ways
 from rag.loader.base import Sampling, Usage
+from rag.loader.process.supervise import Loaded
+from rag.loader.process.watch import Sample
 from rag.loader.records import Candidate, Plan
-from rag.loader.supervise import Loaded
-from rag.loader.watch import Sample
 from rag.types import Message, ModelInfo
 from tests.machines import laptop, workstation
 

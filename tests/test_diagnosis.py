@@ -18,7 +18,7 @@ from rag.diagnosis.records import Diagnosis, Options
 from rag.diagnosis.report import Scrubber, Target
 from rag.diagnosis.text import Row, table
 from rag.errors import DoesNotFit, EngineMissing, ModelDamaged, NotQuantized, UsageError
-from rag.loader.presets import presets
+from rag.loader.hub.presets import presets
 from rag.loader.records import EngineState, Limit, Machine, Probe, Request
 from rag.loader.survey import find
 from tests import tiny_checkpoints as tiny

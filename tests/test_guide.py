@@ -146,7 +146,7 @@ def test_every_error_is_in_the_guide_with_its_exit_code(error: type[errors.RagEr
 def test_the_guide_names_no_error_that_does_not_exist() -> None:
     html = (DATA / "errors.html").read_text(encoding="utf-8")
     listed = re.findall(r"<tr><td>(\w+)</td><td>\d+</td>", html)
-    assert sorted(listed) == sorted(error.code for error in _error_classes())
+    assert sorted(listed) == sorted({error.code for error in _error_classes()})
 
 
 def _id(item: dict[str, Any]) -> str:

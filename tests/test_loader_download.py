@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from rag.errors import DownloadFailed, ModelNotFound, ModelRefused
-from rag.loader.download import download, files_for, local_copy
-from rag.loader.hub import Hub
-from rag.loader.transfer import Cancelled
+from rag.loader.hub.download import download, files_for, local_copy
+from rag.loader.hub.hub import Hub
+from rag.loader.hub.transfer import Cancelled
 from tests.hub_server import HubServer
 
 REPO = "somebody/some-model"
@@ -208,7 +208,7 @@ def test_no_space_is_said_before_anything_is_fetched(get, server):
 def test_a_disk_that_fills_up_meanwhile(get, monkeypatch, tmp_path):
     full = tmp_path / "full"
     full.symlink_to("/dev/full")
-    monkeypatch.setattr("rag.loader.transfer.part_of", lambda folder, file: full)
+    monkeypatch.setattr("rag.loader.hub.transfer.part_of", lambda folder, file: full)
     with pytest.raises(DownloadFailed, match=r"cannot be written to .*: the disk is full") as caught:
         get()
     assert "FOOTNOTE_CACHE" in caught.value.fix
@@ -291,8 +291,8 @@ def test_no_network_and_nothing_here(get, server):
 SCRIPT = """
 import sys, threading
 from pathlib import Path
-from rag.loader.download import download
-from rag.loader.hub import Hub
+from rag.loader.hub.download import download
+from rag.loader.hub.hub import Hub
 hub = Hub(sys.argv[1], token="t", offline=False, pause_s=0.01)
 tell = lambda event: print(event["event"], flush=True)
 print(download("somebody/some-model", on_event=tell, hub=hub, root=Path(sys.argv[2])))
@@ -422,7 +422,7 @@ def test_only_weights_that_are_whole_count_as_a_copy(server, tmp_path, monkeypat
 
 
 def test_the_cache_is_found_where_huggingface_hub_looks(tmp_path):
-    from rag.loader.hubcache import shared_cache
+    from rag.loader.hub.hubcache import shared_cache
 
     for environ in (
         {"HF_HUB_CACHE": str(tmp_path / "a")},

@@ -11,8 +11,8 @@ from rag.errors import PromptTooLong
 from rag.loader.base import Sampling
 from rag.loader.engines.texts import until_stop
 from rag.loader.load import bundled_plan
+from rag.loader.process.supervise import start
 from rag.loader.records import Plan, Request
-from rag.loader.supervise import start
 from rag.types import Message
 from tests.models import smollm2_folder  # noqa: F401  (a fixture)
 

@@ -9,12 +9,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from rag.loader import measure
-from rag.loader.cpu import parse_cpuinfo, parse_sysctl
-from rag.loader.gpus import gpus
-from rag.loader.hardware import describe, machine
-from rag.loader.installed import TORCH_CUDA
-from rag.loader.probe import cached_probe, probe
+from rag.loader.machine import measure
+from rag.loader.machine.cpu import parse_cpuinfo, parse_sysctl
+from rag.loader.machine.gpus import gpus
+from rag.loader.machine.hardware import describe, machine
+from rag.loader.machine.installed import TORCH_CUDA
+from rag.loader.machine.probe import cached_probe, probe
 from rag.loader.records import EngineState, Gpu, Limit, Machine, Probe
 
 # --- processor ------------------------------------------------------------------------------------
@@ -246,7 +246,7 @@ def test_looking_at_the_machine_needs_no_package(tmp_path):
     for name in ("psutil", "torch", "numpy", "packaging", "httpx", "transformers", "xllamacpp"):
         (tmp_path / f"{name}.py").write_text("raise ImportError('broken')")
     code = (
-        "import sys; from rag.loader.hardware import describe, machine; lines = describe(machine())\n"
+        "import sys; from rag.loader.machine.hardware import describe, machine; lines = describe(machine())\n"
         "assert not {'torch', 'numpy', 'psutil', 'httpx'} & set(sys.modules)\nprint(len(lines))"
     )
     environ = {**os.environ, "PYTHONPATH": str(tmp_path)}

@@ -9,7 +9,7 @@ import time
 import pytest
 
 from rag.errors import DownloadFailed, ModelNotFound
-from rag.loader.hub import FIRST_READ, READ_WHOLE, Hub, HubFiles, Interrupted, is_offline
+from rag.loader.hub.hub import FIRST_READ, READ_WHOLE, Hub, HubFiles, Interrupted, is_offline
 from tests.hub_server import HubServer, git_blob
 
 REPO = "somebody/some-model"
@@ -290,7 +290,7 @@ def test_an_endpoint_that_is_no_address():
 
 def test_importing_asks_for_no_network_library():
     script = (
-        "import sys, rag.loader.hub, rag.loader.download\n"
+        "import sys, rag.loader.hub.hub, rag.loader.hub.download\n"
         "print([m for m in sys.modules if m in ('httpx2', 'huggingface_hub', 'filelock', 'torch')])"
     )
     run = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)

@@ -11,12 +11,12 @@ import pytest
 
 from rag import bundled
 from rag.errors import ModelNotFound
-from rag.loader import gguf
-from rag.loader.files import LocalFiles, amount
-from rag.loader.inspect import inspect_files, inspect_local
-from rag.loader.model_config import BUILT_IN, context_tokens
+from rag.loader.model import gguf
+from rag.loader.model.files import LocalFiles, amount
+from rag.loader.model.inspect import inspect_files, inspect_local
+from rag.loader.model.model_config import BUILT_IN, context_tokens
+from rag.loader.model.storage import storage
 from rag.loader.records import METHODS, Tensor
-from rag.loader.storage import storage
 from tests import tiny_checkpoints as tiny
 from tests.models import smollm2_folder  # noqa: F401
 from tests.tiny_damage import CONTRADICTIONS, DAMAGES, LFS, removed
@@ -555,7 +555,7 @@ def test_nothing_but_the_standard_library_is_imported(tmp_path):
     folder = tiny.FORMS["awq"].build(tmp_path / "a")
     file = tiny.gguf_file(tmp_path / "b")
     program = (
-        "import sys; from pathlib import Path; from rag.loader.inspect import inspect_local\n"
+        "import sys; from pathlib import Path; from rag.loader.model.inspect import inspect_local\n"
         "for path in sys.argv[1:]: inspect_local(Path(path))\n"
         "packages = {name.partition('.')[0] for name, module in sys.modules.items()"
         " if 'site-packages' in (getattr(module, '__file__', '') or '')}\n"

@@ -6,9 +6,9 @@ from importlib import metadata
 
 import pytest
 
-from rag.loader import installed, pins
-from rag.loader.installed import import_problems, installed_engines
-from rag.loader.pins import conflicts
+from rag.loader.machine import installed, pins
+from rag.loader.machine.installed import import_problems, installed_engines
+from rag.loader.machine.pins import conflicts
 
 
 @pytest.fixture

@@ -15,9 +15,9 @@ import pytest
 
 from rag.errors import DoesNotFit, ModelDied
 from rag.loader.base import Sampling
-from rag.loader.inspect import inspect_local
 from rag.loader.load import bundled_plan, start_all
-from rag.loader.plan import best, make_plans
+from rag.loader.model.inspect import inspect_local
+from rag.loader.planning.plan import best, make_plans
 from rag.loader.records import Candidate, Plan, Request
 from rag.types import Message
 from tests.cgroups import memory_group

@@ -10,7 +10,7 @@ import pytest
 
 from rag import cores
 from rag.cgroups import ancestry
-from rag.loader import limits
+from rag.loader.machine import limits
 from rag.loader.records import Limit
 
 GIB = 1 << 30
@@ -278,7 +278,7 @@ def test_without_a_quota_all_cores_count(tmp_path):
 
 on_linux = pytest.mark.skipif(sys.platform != "linux", reason="Linux' own limits")
 SHOW = """
-from rag.loader.limits import memory_limits
+from rag.loader.machine.limits import memory_limits
 print([(limit.source, limit.limit_bytes, limit.free_bytes) for limit in memory_limits()])
 """
 

@@ -10,9 +10,10 @@ import pytest
 
 from rag import bundled
 from rag.errors import ModelError, ModelLoadFailed, PromptTooLong
-from rag.loader import gguf, requantize
 from rag.loader.base import Sampling
 from rag.loader.engines import llamacpp, markers
+from rag.loader.model import gguf
+from rag.loader.process import requantize
 from rag.loader.records import Plan
 from rag.types import Message
 

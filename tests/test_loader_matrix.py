@@ -7,9 +7,9 @@ an engine that would believe them.
 import pytest
 
 from rag.errors import ModelDamaged, ModelRefused, RagError
-from rag.loader.inspect import inspect_local
-from rag.loader.installed import how_to_install
-from rag.loader.plan import make_plans, refuse_damaged
+from rag.loader.machine.installed import how_to_install
+from rag.loader.model.inspect import inspect_local
+from rag.loader.planning.plan import make_plans, refuse_damaged
 from rag.loader.records import Request
 from tests.machines import laptop, workstation
 from tests.tiny_checkpoints import FORMS, gguf_file

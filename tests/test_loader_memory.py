@@ -11,10 +11,10 @@ import pytest
 from rag import bundled
 from rag.evaluation import random_models
 from rag.evaluation.memory_check import BUNDLED, Case, measure, predicted
-from rag.loader import memory, sizes
-from rag.loader.architecture import shape_of
-from rag.loader.footprint import GIB, kv_cache_bytes
-from rag.loader.inspect import inspect_local
+from rag.loader.model.architecture import shape_of
+from rag.loader.model.inspect import inspect_local
+from rag.loader.planning import memory, sizes
+from rag.loader.planning.footprint import GIB, kv_cache_bytes
 from rag.loader.records import ModelFacts, Quantization, Tensor
 from tests.models import smollm2_folder  # noqa: F401  (a fixture)
 

@@ -3,7 +3,7 @@
 import pytest
 
 from rag.errors import ModelNotFound, ModelRefused
-from rag.loader.needed import files_for
+from rag.loader.hub.needed import files_for
 
 ONE = "model.safetensors config.json"
 TWO = "model-00001-of-00002.safetensors model-00002-of-00002.safetensors"

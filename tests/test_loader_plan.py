@@ -1,12 +1,12 @@
-"""Every way to run a model on a machine: verdicts, reasons, order; and what is said about impossible wishes."""
+"""Every way to run a model on a machine: verdicts, reasons, order; and what is said of impossible wishes."""
 
 import dataclasses
 
 import pytest
 
 from rag.errors import DoesNotFit, EngineMissing, ModelRefused, NotQuantized, UsageError
-from rag.loader.installed import how_to_install
-from rag.loader.plan import best, make_plans
+from rag.loader.machine.installed import how_to_install
+from rag.loader.planning.plan import best, make_plans
 from rag.loader.records import Limit, ModelFacts, Quantization, Request, Tensor
 from tests.machines import GB, laptop, workstation
 

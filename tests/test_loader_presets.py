@@ -7,11 +7,11 @@ import sys
 import pytest
 
 from rag.errors import ModelNotFound, SettingsError
-from rag.loader.architecture import shape_of
-from rag.loader.hub import REPO
-from rag.loader.presets import find_preset, nearest, presets, siblings_of, user_presets
+from rag.loader.hub.hub import REPO
+from rag.loader.hub.presets import find_preset, nearest, presets, siblings_of, user_presets
+from rag.loader.hub.sketch import GGUF_MIXES
+from rag.loader.model.architecture import shape_of
 from rag.loader.records import METHODS
-from rag.loader.sketch import GGUF_MIXES
 
 PUBLISHED = presets()
 NAMES = sorted(PUBLISHED)
@@ -235,7 +235,7 @@ def test_repositories_with_a_name_like_it(typed, first):
 
 def test_the_diagnosis_can_have_them_with_the_standard_library_alone():
     script = (
-        "import sys, json; from rag.loader.presets import presets\n"
+        "import sys, json; from rag.loader.hub.presets import presets\n"
         "[p.facts(v) for p in presets().values() for v in p.variants]\n"
         "files = {name: getattr(module, '__file__', None) or '' for name, module in sys.modules.items()}\n"
         "print(json.dumps([name for name, file in files.items() if 'site-packages' in file]))"

@@ -11,8 +11,8 @@ import pytest
 
 from rag import bundled
 from rag.errors import ModelLoadFailed
-from rag.loader import requantize, requantize_child
-from rag.loader.gguf import read_metadata
+from rag.loader.model.gguf import read_metadata
+from rag.loader.process import requantize, requantize_child
 from rag.loader.records import Machine, Tensor
 
 GB = 1_000_000_000

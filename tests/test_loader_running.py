@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from rag.loader import running
+from rag.loader.process import running
 from tests.openai_server import OpenAIServer
 
 

@@ -9,11 +9,11 @@ import pytest
 
 from rag import bundled
 from rag.errors import DoesNotFit, ModelError, ModelLoadFailed, ModelRefused
-from rag.loader import sanity
 from rag.loader.base import Sampling, Usage
 from rag.loader.engines import llamacpp, transformers
+from rag.loader.process import sanity
+from rag.loader.process.supervise import start
 from rag.loader.records import Plan
-from rag.loader.supervise import start
 from rag.types import ModelInfo
 from tests.models import smollm2_folder  # noqa: F401  (a fixture)
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 import pytest
 
 from rag import bundled
-from rag.loader import speed
-from rag.loader.architecture import shape_of
-from rag.loader.inspect import inspect_local
+from rag.loader.model.architecture import shape_of
+from rag.loader.model.inspect import inspect_local
+from rag.loader.planning import speed
 from rag.loader.records import Gpu, Machine, ModelFacts, Probe, Tensor
 
 AVX2 = Machine(

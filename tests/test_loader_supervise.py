@@ -16,8 +16,8 @@ from rag import bundled
 from rag.errors import EngineMissing, ModelDied, ModelLoadFailed
 from rag.loader.base import Sampling
 from rag.loader.load import bundled_plan
+from rag.loader.process.supervise import start
 from rag.loader.records import Request
-from rag.loader.supervise import start
 from rag.types import Message
 
 ROOT = str(Path(__file__).resolve().parent.parent)
@@ -122,7 +122,7 @@ def test_no_worker_outlives_its_parent(moment, end):
         "import sys, time\n"
         "from rag.loader.base import Sampling\n"
         "from rag.loader.load import bundled_plan\n"
-        "from rag.loader.supervise import start\n"
+        "from rag.loader.process.supervise import start\n"
         "from rag.loader.records import Request\n"
         "from rag.types import Message\n"
         "model = start(bundled_plan(Request()))\n"
@@ -149,7 +149,7 @@ def test_no_worker_outlives_its_parent(moment, end):
 
 def test_the_parent_imports_nothing_heavy():
     script = (
-        "import sys, rag.loader.load, rag.loader.supervise\n"
+        "import sys, rag.loader.load, rag.loader.process.supervise\n"
         "heavy = {'torch', 'numpy', 'transformers', 'xllamacpp', 'pydantic', 'onnxruntime'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )
@@ -164,7 +164,7 @@ def test_a_library_that_lets_no_thread_run_does_not_outlive_the_parent(tmp_path)
     (tmp_path / "stubborn.py").write_text(
         "import ctypes\n"
         "from rag.child import Parent\n"
-        "from rag.loader.worker import _end_with_parent_even_while_loading\n"
+        "from rag.loader.process.worker import _end_with_parent_even_while_loading\n"
         "_end_with_parent_even_while_loading()\n"
         "Parent().send({})\n"
         "ctypes.PyDLL(None).sleep(60)\n"  # keeps Python's lock, as llama.cpp does while loading

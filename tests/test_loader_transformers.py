@@ -14,8 +14,8 @@ import pytest
 from rag.errors import DoesNotFit, EngineMissing, ModelError, ModelLoadFailed, ModelRefused, PromptTooLong
 from rag.loader.base import Sampling
 from rag.loader.engines import placing, transformers, weights
+from rag.loader.process.supervise import start
 from rag.loader.records import Plan
-from rag.loader.supervise import start
 from rag.places import cache_root
 from rag.types import Message
 from tests.models import smollm2_folder  # noqa: F401  (a fixture)

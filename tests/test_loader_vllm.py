@@ -27,9 +27,9 @@ from rag.errors import DoesNotFit, EngineMissing, ModelDied, ModelLoadFailed, Pr
 from rag.loader.base import Sampling
 from rag.loader.engines.vllm_failures import explain
 from rag.loader.engines.vllm_kernels import kernel_notes
-from rag.loader.installed import installed_engines, torch_cuda
+from rag.loader.machine.installed import installed_engines, torch_cuda
+from rag.loader.process.supervise import start
 from rag.loader.records import Plan
-from rag.loader.supervise import start
 from rag.types import Message
 from tests.models import smollm2_folder  # noqa: F401  (a fixture)
 
@@ -297,7 +297,7 @@ def test_made_up_weights_measure_an_architecture_and_a_killed_worker_takes_its_p
 PARENT = """
 import json, sys, time
 from rag.loader.records import Plan
-from rag.loader.supervise import start
+from rag.loader.process.supervise import start
 model = start(Plan(**json.loads(sys.argv[1])))
 print(model.pid, flush=True)
 time.sleep(600)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from rag.diagnosis.examine import flags_of
 from rag.diagnosis.records import Diagnosis
-from rag.loader.plan import answer_seconds
+from rag.loader.planning.plan import answer_seconds
 from rag.loader.records import Candidate, title
 from rag.loader.units import size
 

@@ -12,10 +12,10 @@ from typing import Any
 
 from rag.diagnosis.records import Diagnosis, Options
 from rag.errors import EngineMissing, ModelNotFound, RagError
-from rag.loader.hardware import machine as look
-from rag.loader.installed import import_problems
-from rag.loader.plan import best
-from rag.loader.presets import siblings_of
+from rag.loader.hub.presets import siblings_of
+from rag.loader.machine.hardware import machine as look
+from rag.loader.machine.installed import import_problems
+from rag.loader.planning.plan import best
 from rag.loader.records import Candidate, Machine, ModelFacts, Plan, Request, title
 from rag.loader.survey import find, plan_all
 from rag.loader.units import parse_bytes, size
@@ -104,7 +104,7 @@ def planned(diagnosis: Diagnosis) -> Diagnosis:
 
 def tried(diagnosis: Diagnosis, say: Say) -> Diagnosis:
     """The machine once more, with its engines really imported and its speed measured."""
-    from rag.loader.probe import probe
+    from rag.loader.machine.probe import probe
 
     wanted = [name for name in diagnosis.machine.engines if _worth_importing(name, diagnosis)]
     problems: dict[str, str] = {}

@@ -19,9 +19,9 @@ from rag.diagnosis.sections import gigabytes, rate
 from rag.diagnosis.text import width, wrapped
 from rag.errors import RagError
 from rag.loader.base import Sampling
-from rag.loader.download import models_root
-from rag.loader.hardware import machine as look
-from rag.loader.presets import presets, user_presets
+from rag.loader.hub.download import models_root
+from rag.loader.hub.presets import presets, user_presets
+from rag.loader.machine.hardware import machine as look
 from rag.loader.records import Candidate, Machine, Request
 from rag.loader.survey import find
 from rag.loader.units import size
@@ -29,7 +29,7 @@ from rag.render import Wrapper
 from rag.types import Message
 
 if TYPE_CHECKING:
-    from rag.loader.supervise import WorkerModel
+    from rag.loader.process.supervise import WorkerModel
 
 QUESTION = "What is the capital of France?"
 MOST_FILES, MOST_PRESETS = 8, 6

@@ -15,15 +15,15 @@ from rag.diagnosis.examine import missing_to_load
 from rag.diagnosis.records import Diagnosis, GivenBack, Outcome, Speed
 from rag.errors import EngineMissing, RagError
 from rag.loader.base import LanguageModel, Sampling
-from rag.loader.gpus import gpus
-from rag.loader.limits import available_bytes
+from rag.loader.machine.gpus import gpus
+from rag.loader.machine.limits import available_bytes
 from rag.loader.progress import shown
 from rag.loader.records import Candidate
 from rag.places import CHECKOUT
 from rag.types import Message
 
 if TYPE_CHECKING:
-    from rag.loader.supervise import WorkerModel
+    from rag.loader.process.supervise import WorkerModel
 
 PROMPT_TOKENS = (48, 512)
 """Shortest and longest prompt to measure with."""

@@ -16,10 +16,10 @@ from rag.diagnosis.run import print_section, say
 from rag.diagnosis.sections import gigabytes, rate
 from rag.diagnosis.text import Row, bullets, pairs, table, width, wrapped
 from rag.errors import RagError, UsageError
-from rag.loader.hardware import describe
-from rag.loader.hardware import machine as look
-from rag.loader.plan import TYPICAL_PROMPT, answer_seconds
-from rag.loader.presets import Preset, presets, user_presets
+from rag.loader.hub.presets import Preset, presets, user_presets
+from rag.loader.machine.hardware import describe
+from rag.loader.machine.hardware import machine as look
+from rag.loader.planning.plan import TYPICAL_PROMPT, answer_seconds
 from rag.loader.records import Candidate, Machine, ModelFacts, Request
 from rag.loader.survey import bundled_facts, plan_all, preset_facts
 
@@ -90,7 +90,7 @@ def recommend(options: Options, light: bool = False) -> int:
 
 def measured(machine: Machine, tell: Say) -> Machine:
     """The machine with its speed, which takes about a second the first time."""
-    from rag.loader.probe import probe
+    from rag.loader.machine.probe import probe
 
     if machine.probe is None:
         tell("Measuring this machine for a second")

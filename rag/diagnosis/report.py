@@ -128,7 +128,7 @@ class Target:
 
     def write_error(self, options: Options, error: RagError) -> str:
         """The report of a diagnosis that did not get beyond its first look."""
-        from rag.loader.hardware import machine
+        from rag.loader.machine.hardware import machine
 
         known = {**error.as_dict(), "model": options.model, "machine": records.machine(machine())}
         return self._write("".join(_failed_early(known, error)))

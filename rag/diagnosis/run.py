@@ -17,7 +17,7 @@ from rag.diagnosis.text import width, wrapped
 from rag.errors import RagError, UsageError
 
 if TYPE_CHECKING:
-    from rag.loader.supervise import WorkerModel
+    from rag.loader.process.supervise import WorkerModel
 
 Ask = Callable[["WorkerModel"], None]
 

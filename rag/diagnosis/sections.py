@@ -8,7 +8,7 @@ from typing import Any
 from rag.diagnosis.advice import advice
 from rag.diagnosis.records import Diagnosis, GivenBack, Outcome
 from rag.diagnosis.text import Row, bullets, pairs, table, wrapped
-from rag.loader.hardware import describe
+from rag.loader.machine.hardware import describe
 from rag.loader.records import Candidate, ModelFacts, title
 from rag.loader.units import size
 

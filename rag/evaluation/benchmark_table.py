@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rag.evaluation.perplexity import SOURCE
 from rag.evaluation.quantizations import CANARY, Comparison, Row
-from rag.loader.hardware import describe
+from rag.loader.machine.hardware import describe
 
 SHORT = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
 HEADER = (

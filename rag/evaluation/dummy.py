@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from rag.errors import EvaluationError, ModelNotFound
-from rag.loader.presets import FIGURES, Preset, find_preset
+from rag.loader.hub.presets import FIGURES, Preset, find_preset
+from rag.loader.hub.sketch import sketch
 from rag.loader.records import Candidate, ModelFacts
-from rag.loader.sketch import sketch
 
 FORMS = ("none", "awq", "gptq", "fp8")
 SETTINGS: dict[str, dict[str, Any]] = {

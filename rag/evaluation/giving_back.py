@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 
 import psutil
 
-from rag.loader.gpus import gpus
+from rag.loader.machine.gpus import gpus
 from rag.loader.units import size
 
 SAMPLE_S = 0.25

@@ -20,9 +20,9 @@ from rag.cores import usable_cores
 from rag.errors import EvaluationError
 from rag.evaluation import random_models
 from rag.evaluation.progress import counted
-from rag.loader import memory, sizes
 from rag.loader.base import Sampling
-from rag.loader.inspect import inspect_local
+from rag.loader.model.inspect import inspect_local
+from rag.loader.planning import memory, sizes
 from rag.loader.records import ModelFacts, Need, Plan
 
 SAMPLE_SECONDS = 0.005
@@ -222,7 +222,7 @@ def measure(plan: Plan) -> Measured:
 
     Raises EvaluationError when the worker fails; needs Linux, whose kernel tells anonymous memory apart.
     """
-    with Child("rag.loader.worker") as child, _sampled(child.pid) as peaks:
+    with Child("rag.loader.process.worker") as child, _sampled(child.pid) as peaks:
         try:
             child.send({"load": asdict(plan)})
             _expect(child, "ready", plan)

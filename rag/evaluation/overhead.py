@@ -47,7 +47,7 @@ def compare_engine(
     if engine not in SIDES:
         raise EvaluationError(f"{engine} has no bare side", f"Choose one of {', '.join(SIDES)}.")
     if engine == "llamacpp":
-        from rag.loader import requantize
+        from rag.loader.process import requantize
 
         requantize.make(Path(model))
     measured: dict[str, list[dict[str, float]]] = {side: [] for side in SIDES[engine]}

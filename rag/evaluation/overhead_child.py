@@ -37,7 +37,7 @@ def prompt(number: int, lines: int = LINES) -> list[dict[str, str]]:
 
 def _ours(job: dict[str, Any], requantize: str | None = None) -> dict[str, float]:
     from rag.loader.base import Sampling
-    from rag.loader.supervise import start
+    from rag.loader.process.supervise import start
     from rag.types import Message
 
     with start(_plan(job, requantize)) as model:

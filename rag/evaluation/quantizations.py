@@ -21,10 +21,10 @@ from rag.evaluation.perplexity import Perplexity, fixed_text, perplexity
 from rag.evaluation.timing import Speeds, measure
 from rag.evaluation.ways import Options, Way, ways
 from rag.loader.base import LanguageModel, Report, Sampling
-from rag.loader.hardware import machine as look
+from rag.loader.machine.hardware import machine as look
+from rag.loader.process.supervise import Loaded
+from rag.loader.process.watch import Sample
 from rag.loader.records import Candidate, Machine
-from rag.loader.supervise import Loaded
-from rag.loader.watch import Sample
 from rag.types import Message
 
 CANARY = "What is the capital of France?"

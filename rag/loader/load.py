@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING
 
 from rag.cores import usable_cores
 from rag.errors import ModelRefused, RagError
-from rag.loader import requantize, running
 from rag.loader.base import LanguageModel, Report
-from rag.loader.plan import best, refuse_damaged
+from rag.loader.planning.plan import best, refuse_damaged
+from rag.loader.process import requantize, running
+from rag.loader.process.supervise import Step, WorkerModel, start
 from rag.loader.records import Candidate, Plan, Request
-from rag.loader.supervise import Step, WorkerModel, start
 from rag.loader.survey import URL, Survey, survey
 from rag.loader.units import parse_bytes
 
@@ -129,9 +129,9 @@ def fetched(plan: Plan, on_event: Report, cancel: threading.Event, request: Requ
 
     Raises DownloadFailed, ModelNotFound, ModelDamaged, ModelRefused.
     """
-    from rag.loader.download import download, files_for
-    from rag.loader.files import LocalFiles
-    from rag.loader.inspect import inspect_local
+    from rag.loader.hub.download import download, files_for
+    from rag.loader.model.files import LocalFiles
+    from rag.loader.model.inspect import inspect_local
 
     assert plan.repo
     folder = download(

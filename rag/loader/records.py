@@ -211,7 +211,7 @@ class Machine:
 
 @dataclass(frozen=True, slots=True)
 class Need:
-    """Memory of one way to run a model, in bytes; see `rag.loader.memory` for each figure's formula.
+    """Memory of one way to run a model, in bytes; see `rag.loader.planning.memory` for each figure's formula.
 
     `weights`, `kv_cache`, `activations` and `runtime` are must-have: anonymous memory that nothing can take
     back (for a GPU: its own memory). `reclaimable` are mapped file pages that the kernel may drop and read

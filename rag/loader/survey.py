@@ -10,12 +10,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rag.errors import ModelNotFound, RagError
-from rag.loader.download import files_for, local_copy
-from rag.loader.files import Files, LocalFiles
-from rag.loader.hardware import machine as look
-from rag.loader.inspect import inspect_files, inspect_local
-from rag.loader.plan import judge_all, ranked, refuse_damaged
-from rag.loader.presets import Preset, nearest, presets, siblings_of, user_presets
+from rag.loader.hub.download import files_for, local_copy
+from rag.loader.hub.presets import Preset, nearest, presets, siblings_of, user_presets
+from rag.loader.machine.hardware import machine as look
+from rag.loader.model.files import Files, LocalFiles
+from rag.loader.model.inspect import inspect_files, inspect_local
+from rag.loader.planning.plan import judge_all, ranked, refuse_damaged
 from rag.loader.records import Candidate, Machine, ModelFacts, Plan, Request
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
@@ -134,7 +134,7 @@ def _on_the_hub(repo: str, open_hub: OpenHub | None) -> ModelFacts:
 
 
 def _hub(repo: str) -> Files:
-    from rag.loader.hub import HubFiles
+    from rag.loader.hub.hub import HubFiles
 
     return HubFiles(repo)
 

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 from rag.errors import EngineMissing, ModelError, ModelLoadFailed, PromptTooLong
-from rag.loader import requantize
 from rag.loader.base import TOP_P, Report, Sampling, Usage, defuse
 from rag.loader.engines.markers import control_tokens
+from rag.loader.process import requantize
 from rag.loader.records import Plan
 from rag.types import Message, ModelInfo
 

@@ -11,8 +11,8 @@ from typing import Any
 import psutil
 
 from rag.errors import DoesNotFit, ModelLoadFailed
-from rag.loader import memory
-from rag.loader.limits import available_bytes
+from rag.loader.machine.limits import available_bytes
+from rag.loader.planning import memory
 from rag.loader.records import ModelFacts, Plan
 from rag.places import cache_root
 

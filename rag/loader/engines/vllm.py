@@ -23,7 +23,7 @@ from rag.loader.engines.vllm_failures import explain, first_line
 from rag.loader.engines.vllm_kernels import kernel_notes
 from rag.loader.engines.vllm_progress import stored_tensors
 from rag.loader.engines.vllm_stepper import Stepper
-from rag.loader.installed import installed_engines
+from rag.loader.machine.installed import installed_engines
 from rag.loader.records import Plan
 from rag.types import Message, ModelInfo
 

@@ -10,11 +10,11 @@ from typing import Any
 
 from rag.errors import EngineMissing
 from rag.loader.base import Report
-from rag.loader.declared import SIDE_FILES, modern_block
 from rag.loader.engines.vllm_failures import first_line
 from rag.loader.engines.vllm_progress import reporting_load_format
-from rag.loader.files import LocalFiles, read_json
-from rag.loader.installed import installed_engines
+from rag.loader.machine.installed import installed_engines
+from rag.loader.model.declared import SIDE_FILES, modern_block
+from rag.loader.model.files import LocalFiles, read_json
 from rag.loader.records import Plan
 
 CPU_BATCH_TOKENS = 256

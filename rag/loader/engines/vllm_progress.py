@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from rag.loader.base import Report
-from rag.loader.files import LocalFiles
+from rag.loader.model.files import LocalFiles
+from rag.loader.model.safetensors import read_shard
 from rag.loader.records import Plan, Tensor
-from rag.loader.safetensors import read_shard
 
 LOAD_FORMAT = "reported"
 

@@ -13,8 +13,8 @@ import psutil
 from rag.errors import EngineMissing, ModelLoadFailed, ModelRefused
 from rag.heap import trim
 from rag.loader.base import Report
-from rag.loader.inspect import inspect_local
-from rag.loader.installed import how_to_install
+from rag.loader.machine.installed import how_to_install
+from rag.loader.model.inspect import inspect_local
 from rag.loader.records import ModelFacts, Plan, Tensor
 
 WRONGLY_READ = {

@@ -1,0 +1,1 @@
+"""Every way to bring model and machine together, judged and ranked."""
