@@ -85,7 +85,7 @@ class AnswerSettings(_Frozen):
 
 
 class ModelSettings(_Frozen):
-    """Which language model answers, and how it is loaded; what is left on auto is planned."""
+    """Which language model answers, and how it is loaded."""
 
     model: str = Field(
         "bundled", description="'bundled', a preset, a GGUF file, a model folder, a hub id, or a server's URL"
