@@ -27,8 +27,8 @@ FEATURE_NAMES = {
 def machine(environ: Mapping[str, str] | None = None) -> Machine:
     """Look at this computer; nothing is measured and nothing heavy imported.
 
-    `environ` (by default the process's own) may hold CUDA_VISIBLE_DEVICES and FOOTNOTE_CACHE. `probe` is the
-    cached one, None before `rag.loader.machine.probe.probe()` ran. What could not be found out is in `warnings`.
+    `environ` (by default the process's own) may hold CUDA_VISIBLE_DEVICES and FOOTNOTE_CACHE. The record's
+    `probe` is the cached one, None before one was made. What could not be found out is in `warnings`.
     """
     environ = os.environ if environ is None else environ
     name, features = cpu()
