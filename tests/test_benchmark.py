@@ -15,12 +15,13 @@ from pathlib import Path
 import pytest
 
 from rag.errors import EvaluationError, ModelDied, ModelError, ModelLoadFailed, PromptTooLong, UsageError
-from rag.evaluation import benchmark_table, dummy, giving_back, timing
+from rag.evaluation import benchmark_table, dummy, timing
 from rag.evaluation.benchmark_record import record
 from rag.evaluation.perplexity import fixed_text, perplexity
 from rag.evaluation.quantizations import Comparison, Row, compare, with_ratios
 from rag.evaluation.ways import Options, ways
 from rag.loader.base import Sampling, Usage
+from rag.loader.process import giving_back
 from rag.loader.process.supervise import Loaded
 from rag.loader.process.watch import Sample
 from rag.loader.records import Candidate, Plan

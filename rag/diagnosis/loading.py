@@ -15,8 +15,8 @@ from rag.diagnosis.examine import missing_to_load
 from rag.diagnosis.records import Diagnosis, GivenBack, Outcome, Speed
 from rag.errors import EngineMissing, RagError
 from rag.loader.base import LanguageModel, Sampling
-from rag.loader.machine.gpus import gpus
 from rag.loader.machine.limits import available_bytes
+from rag.loader.process.giving_back import gpu_free
 from rag.loader.progress import shown
 from rag.loader.records import Candidate
 from rag.places import CHECKOUT
@@ -195,4 +195,4 @@ def _given_back(diagnosis: Diagnosis, model: WorkerModel, before: int, gpu_befor
 
 def _gpu_free(diagnosis: Diagnosis) -> int:
     """Free bytes of all GPUs; 0 where there is none."""
-    return sum(gpu.free_bytes for gpu in gpus()[0]) if diagnosis.machine.gpus else 0
+    return gpu_free() if diagnosis.machine.gpus else 0

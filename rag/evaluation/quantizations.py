@@ -16,12 +16,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from rag.errors import RagError
-from rag.evaluation import giving_back
 from rag.evaluation.perplexity import Perplexity, fixed_text, perplexity
 from rag.evaluation.timing import Speeds, measure
 from rag.evaluation.ways import Options, Way, ways
 from rag.loader.base import LanguageModel, Report, Sampling
 from rag.loader.machine.hardware import machine as look
+from rag.loader.process import giving_back
 from rag.loader.process.supervise import Loaded
 from rag.loader.process.watch import Sample
 from rag.loader.records import Candidate, Machine

@@ -12,9 +12,10 @@ from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from rag.child import Child, ChildGone
-from rag.errors import ModelDied, ModelLoadFailed, RagError
+from rag.errors import DoesNotFit, ModelDied, ModelLoadFailed, RagError
 from rag.loader.base import Report, Sampling, Usage
 from rag.loader.process.death import Kills, Reached, explain, over_cap, rebuilt
+from rag.loader.process.giving_back import gpu_free, kept_back
 from rag.loader.process.reading import Reading
 from rag.loader.process.watch import Sample, Watcher
 from rag.loader.records import Plan, title
@@ -81,6 +82,7 @@ class WorkerModel:
         self._info: ModelInfo | None = None
         self._child: Child | None = None
         self._watcher: Watcher | None = None
+        self._gpu_before: int | None = None
         self._refusal: RagError | None = None
         self._reached = Reached()
         self._reading = Reading(first)
@@ -217,6 +219,7 @@ class WorkerModel:
                 self._on_event({"event": "rung_failed", **failures[-1][1].as_dict()["error"]})
             try:
                 plan = step()
+                self._wait_for_gpus(plan)
                 self._run(plan)
             except RagError as error:
                 failures.append((plan, error))
@@ -224,6 +227,18 @@ class WorkerModel:
                 break
         if failures:
             self._fail(_all_failed(failures))
+
+    def _wait_for_gpus(self, plan: Plan) -> None:
+        """Let a driver take back what an earlier way left on the GPUs. Raises DoesNotFit when it does not."""
+        if plan.device != "cuda":
+            return
+        if self._gpu_before is None:
+            self._gpu_before = gpu_free()
+        elif problem := kept_back((), self._gpu_before):
+            raise DoesNotFit(
+                f"{plan.name} cannot be loaded: of the way tried before, {problem}",
+                "Look with nvidia-smi which process holds it, and end that.",
+            )
 
     def _run(self, plan: Plan) -> None:
         """Load a plan and serve until its worker ends. Raises RagError when it does not come to be ready."""
