@@ -11,8 +11,6 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from filelock import FileLock
-
 from rag.child import Child, ChildGone
 from rag.errors import ModelLoadFailed
 from rag.loader.base import Report
@@ -88,6 +86,8 @@ def make(path: Path, target: str = DEFAULT, report: Report = lambda event: None)
     `report` hears {"event": "requantizing", "name", "target", "tensor", "done_bytes", "total_bytes"}.
     Raises ModelLoadFailed when the file cannot be converted or written.
     """
+    from filelock import FileLock  # brings asyncio, which every start of a model would wait for
+
     if target not in TARGETS:
         raise ModelLoadFailed(
             f"{path.name} cannot be requantized as {target}", f"Choose one of {', '.join(TARGETS)}."
