@@ -251,6 +251,13 @@ def test_llamacpp_copies_the_types_that_it_repacks_and_maps_the_others() -> None
     assert (mapped.weights, mapped.reclaimable) == (0, 40_960)
 
 
+def test_a_gpu_holds_a_gguf_model_as_it_is_stored() -> None:
+    facts = inspect_local(bundled.path(bundled.SMOLLM2))
+    need = memory.estimate(facts, "llamacpp", "Q4_1", device="cuda")
+    assert (need.weights, need.reclaimable) == (facts.weight_bytes, 0)
+    assert need.host > 0
+
+
 def test_a_requantized_file_has_the_new_types_size() -> None:
     facts = inspect_local(bundled.path(bundled.SMOLLM2))
     assert sizes.weight_bytes(facts, "Q4_1", None) == facts.weight_bytes

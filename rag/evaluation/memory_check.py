@@ -81,10 +81,10 @@ CASES = (
 def run(cases: Sequence[Case] = CASES) -> dict[str, Any]:
     """Measure all cases, one after the other; every model is written, used and removed again.
 
-    Needs some 10 GB of disk and memory. Raises EvaluationError when a model cannot be loaded.
+    Needs some 10 GB of disk and memory. Rows that fail are told in the record.
     """
     here = [case for case in cases if find_spec(PACKAGES[case.engine])]
-    rows = []
+    rows, failures = [], []
     with tempfile.TemporaryDirectory(prefix="footnote-memory-") as name:
         written: Path | None = None
         for number, case in counted(list(enumerate(here)), "measuring memory"):
@@ -94,21 +94,31 @@ def run(cases: Sequence[Case] = CASES) -> dict[str, Any]:
                     _remove(written)
                 written = _write(case, Path(name))
             assert written is not None
-            rows.append(_row(case, written))
-    return record(rows, sorted({case.engine for case in cases} - {case.engine for case in here}))
+            try:
+                rows.append(_row(case, written))
+            except EvaluationError as error:
+                failures.append(error.message)
+    missing = sorted({case.engine for case in cases} - {case.engine for case in here})
+    return record(rows, missing, failures)
 
 
-def record(rows: Sequence[dict[str, Any]], missing: Sequence[str] = ()) -> dict[str, Any]:
+def record(
+    rows: Sequence[dict[str, Any]], missing: Sequence[str] = (), failures: Sequence[str] = ()
+) -> dict[str, Any]:
     """The rows with the median and the worst of their relative errors, held-out rows also alone.
 
-    `missing` are engines that are not installed here, whose rows are left out.
+    `missing` are engines that are not installed here, whose rows are left out. Raises EvaluationError when
+    there are no rows.
     """
+    if not rows:
+        raise EvaluationError("no row could be measured", failures[0] if failures else "Install an engine.")
     errors = [abs(row["error"]) for row in rows]
     unseen = [abs(row["error"]) for row in rows if row["held_out"]]
     return {
         "benchmark": "memory",
         "rows": list(rows),
         "missing_engines": list(missing),
+        "failures": list(failures),
         "median_error": round(median(errors), 4),
         "worst_error": round(max(errors), 4),
         "held_out": {
@@ -136,6 +146,7 @@ def table(figures: dict[str, Any]) -> str:
             f"* not used in finding the constants: median {unseen['median_error']:.1%},"
             f" worst {unseen['worst_error']:.1%}"
         )
+    lines += [f"failed: {failure}" for failure in figures["failures"]]
     if figures["missing_engines"]:
         lines.append(f"not installed and left out: {', '.join(figures['missing_engines'])}")
     return "\n".join(lines) + "\n"

@@ -16,6 +16,8 @@ PHI3 = {"model_type": "phi3", "rope_theta": 1e4, "rms_norm_eps": 1e-5, "max_posi
 PHI3 |= {"pad_token_id": 0}
 GEMMA3 = {"model_type": "gemma3_text", "sliding_window": 512, "max_position_embeddings": 32768}
 
+PLAIN_TEMPLATE = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
+
 
 def _sizes(
     hidden: int, intermediate: int, layers: int, heads: int, kv_heads: int, vocab: int, **more: Any
@@ -52,7 +54,7 @@ CONFIGS: dict[str, dict[str, Any]] = {
 def write_folder(folder: Path, config: dict[str, Any], dtype: str = "bfloat16", shard: str = "400MB") -> None:
     """Write a model folder as transformers itself would, with the bundled model's tokenizer.
 
-    Its token ids are those of common words only where the prompt keeps to them: vocabularies may be smaller.
+    Where the model's vocabulary is smaller than the tokenizer's, prompts have to keep to common words.
     """
     import torch
     from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
@@ -69,7 +71,9 @@ def write_folder(folder: Path, config: dict[str, Any], dtype: str = "bfloat16", 
     model.tie_weights()
     model.save_pretrained(folder, max_shard_size=shard)
     file = bundled.path(bundled.SMOLLM2)
-    AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name).save_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(str(file.parent), gguf_file=file.name)
+    tokenizer.chat_template = PLAIN_TEMPLATE
+    tokenizer.save_pretrained(folder)
 
 
 def _fill(tensor: Any) -> None:

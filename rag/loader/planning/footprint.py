@@ -175,6 +175,7 @@ def _eager_activations(facts: ModelFacts, shape: Shape, way: Way, compute: float
 CUDA_CONTEXT = 500 * MIB
 """CUDA's context with its libraries' kernels; published figures are 300 to 600 MiB, not measured here."""
 HOST_TORCH_CUDA = 1536 * MIB
+HOST_LLAMACPP_CUDA = 256 * MIB
 HOST_VLLM = 4 * GIB
 """The computer's own memory beside a GPU, roughly; not measured here."""
 
@@ -205,7 +206,8 @@ def _llamacpp(facts: ModelFacts, shape: Shape, way: Way) -> Need:
     """Weights stay mapped, but for repacked matrices; the cache is float16 and all there from the beginning.
 
     Buffers of one batch, in float32: four of hidden width, three of the feed-forward's, and the mask. The
-    sampler holds 16 bytes per vocabulary entry (token, logit, probability, and the logits themselves).
+    sampler holds 16 bytes per vocabulary entry (token, logit, probability, and the logits themselves). On a
+    GPU all of it but the vocabulary lies there.
     """
     total = weight_bytes(facts, way.quantization, None)
     weights = round(sum(repacked_bytes(tensor, facts, way.quantization) for tensor in facts.tensors))
@@ -214,10 +216,14 @@ def _llamacpp(facts: ModelFacts, shape: Shape, way: Way) -> Need:
     wide = 4 * (shape.hidden or 0) + 3 * (shape.feed_forward or 0)
     cache = kv_cache_bytes(shape, tokens, 2, latent=True, slack=BATCH_TOKENS)
     runtime = LLAMACPP_RUNTIME + TOKEN_BYTES * vocab
+    activations = BATCH_TOKENS * (wide + tokens) * 4 + 16 * vocab
+    if way.device == "cuda":
+        shared = math.ceil(total / way.gpus)
+        return Need(shared, cache // way.gpus, activations, CUDA_CONTEXT, host=HOST_LLAMACPP_CUDA + runtime)
     return Need(
         weights=weights,
         kv_cache=cache,
-        activations=BATCH_TOKENS * (wide + tokens) * 4 + 16 * vocab,
+        activations=activations,
         runtime=runtime,
         reclaimable=total - weights,
         loading_peak=weights + cache + runtime,
