@@ -22,7 +22,7 @@ from rag.evaluation.quantizations import Comparison, Row, compare, with_ratios
 from rag.evaluation.ways import Options, ways
 from rag.loader.base import Sampling, Usage
 from rag.loader.process import giving_back
-from rag.loader.process.supervise import Loaded
+from rag.loader.process.attempt import Loaded
 from rag.loader.process.watch import Sample
 from rag.loader.records import Candidate, Plan
 from rag.types import Message, ModelInfo

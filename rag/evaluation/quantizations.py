@@ -22,7 +22,7 @@ from rag.evaluation.ways import Options, Way, ways
 from rag.loader.base import LanguageModel, Report, Sampling
 from rag.loader.machine.hardware import machine as look
 from rag.loader.process import giving_back
-from rag.loader.process.supervise import Loaded
+from rag.loader.process.attempt import Loaded
 from rag.loader.process.watch import Sample
 from rag.loader.records import Candidate, Machine
 from rag.types import Message

@@ -71,7 +71,7 @@ def explain(
     lines = [line.strip() for line in stderr.splitlines() if line.strip()]
     place = reached.words() if loading else ""
     if refusal:
-        return _refused(refusal, lines, reached if "tensor" in reached.event else None)
+        return _refused(refusal, lines, reached if loading and "tensor" in reached.event else None)
     doing = " while loading" if loading else ""
     where = f" {place}" if place else ""
     cause = _cause(gone, lines, kills)
@@ -80,17 +80,12 @@ def explain(
     return kind(f"the process of {plan.name} {cause}{doing}{where}{last}", _fix(plan, gone, lines))
 
 
-def over_cap(plan: Plan, used: int, cap: int, reached: Reached) -> RagError:
+def over_cap(plan: Plan, used: int, cap: int) -> RagError:
     """The error for a worker that was ended because it went over --max-memory."""
-    where = f", {place}" if (place := _tensor_words(reached)) else ""
     return DoesNotFit(
-        f"{plan.name} used {used / 1e6:,.0f} MB of memory, over the cap of {cap / 1e6:,.0f} MB{where}",
+        f"{plan.name} used {used / 1e6:,.0f} MB of memory, over the cap of {cap / 1e6:,.0f} MB",
         "Raise --max-memory, shorten the context (--context), or choose a smaller model.",
     )
-
-
-def _tensor_words(reached: Reached) -> str:
-    return Reached(reached.event).words()
 
 
 def _refused(refusal: RagError, lines: list[str], reached: Reached | None) -> RagError:

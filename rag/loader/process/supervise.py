@@ -1,4 +1,4 @@
-"""The parent's side: starts the worker, speaks for its model, says why it dies, and tries the next way."""
+"""The parent's side: speaks for the model in the worker, and tries the next way when one fails to load."""
 
 from __future__ import annotations
 
@@ -6,18 +6,17 @@ import contextlib
 import itertools
 import queue
 import threading
-import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
-from rag.child import Child, ChildGone
-from rag.errors import DoesNotFit, ModelDied, ModelLoadFailed, RagError
+from rag.child import ChildGone
+from rag.errors import DoesNotFit, ModelDied, RagError
 from rag.loader.base import Report, Sampling, Usage
-from rag.loader.process.death import Kills, Reached, explain, over_cap, rebuilt
+from rag.loader.process.attempt import Attempt, Loaded
+from rag.loader.process.death import rebuilt
 from rag.loader.process.giving_back import gpu_free, kept_back
-from rag.loader.process.reading import Reading
-from rag.loader.process.watch import Sample, Watcher
+from rag.loader.process.watch import Sample
 from rag.loader.records import Plan, title
 from rag.types import Message, ModelInfo
 
@@ -27,24 +26,6 @@ POLL_S = 0.05
 Answers = queue.SimpleQueue[dict[str, Any]]
 Step = Callable[[], Plan]
 """Makes a plan ready to be loaded, by downloading what it lacks, say; raises RagError when it cannot."""
-
-WORKER_ENV = {
-    "HF_HUB_OFFLINE": "1",
-    "HF_DEACTIVATE_ASYNC_LOAD": "1",  # transformers' loading threads would run ahead of what is reported
-    "TOKENIZERS_PARALLELISM": "false",
-    "PYTHONFAULTHANDLER": "1",
-}
-
-
-@dataclass(frozen=True, slots=True)
-class Loaded:
-    """What loading came to: the plan taken, seconds, highest memory in bytes, the sanity gate's record."""
-
-    plan: Plan
-    seconds: float
-    peak_bytes: int
-    peak_private_bytes: int
-    sanity: dict[str, Any] = field(default_factory=dict)
 
 
 def start(plan: Plan, on_event: Report = lambda event: None) -> WorkerModel:
@@ -71,7 +52,6 @@ class WorkerModel:
         self.loaded: Loaded | None = None
         self._steps = steps
         self._on_event = on_event
-        self._began = time.monotonic()
         self._numbers = itertools.count(1)
         self._lock = threading.Lock()
         self._pending: dict[int, Answers] = {}
@@ -80,12 +60,8 @@ class WorkerModel:
         self._failure: RagError | None = None
         self._closing = closing or threading.Event()  # also ends a download
         self._info: ModelInfo | None = None
-        self._child: Child | None = None
-        self._watcher: Watcher | None = None
+        self._attempt: Attempt | None = None
         self._gpu_before: int | None = None
-        self._refusal: RagError | None = None
-        self._reached = Reached()
-        self._reading = Reading(first)
         # Linux ends the worker together with the thread that started it, so that thread minds it to the end.
         self._minder = threading.Thread(target=self._mind, daemon=True)
         self._minder.start()
@@ -95,10 +71,10 @@ class WorkerModel:
         """The worker's process; waits until there is one."""
         while not (self._spawned.wait(POLL_S) or self._settled.is_set()):
             continue
-        if self._child is None:
+        if self._attempt is None:
             self._raise_failure()
             raise ModelDied(f"{self.plan.name} has no process", "Start it again.")
-        return self._child.pid
+        return self._attempt.child.pid
 
     @property
     def info(self) -> ModelInfo:
@@ -113,12 +89,8 @@ class WorkerModel:
         Raises ModelLoadFailed or EngineMissing with the worker's reason, ModelDied, and TimeoutError when
         it is still loading after `timeout_s` seconds.
         """
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
-        while not self._settled.wait(
-            POLL_S if deadline is None else min(POLL_S, max(0.0, deadline - time.monotonic()))
-        ):
-            if deadline is not None and time.monotonic() >= deadline:
-                raise TimeoutError(f"{self.plan.name} is still loading")
+        if not self._settled.wait(timeout_s):
+            raise TimeoutError(f"{self.plan.name} is still loading")
         self._raise_failure()
         assert self._info is not None
         return self._info
@@ -152,26 +124,26 @@ class WorkerModel:
 
     def resident_bytes(self) -> int:
         """Memory that the worker holds now, mapped file pages included; 0 once it is gone."""
-        return self._child.resident_bytes() if self._child else 0
+        return self._attempt.child.resident_bytes() if self._attempt else 0
 
     def peak(self) -> Sample:
         """The highest memory of the worker so far, in bytes."""
-        return self._watcher.peak if self._watcher else Sample()
+        return self._attempt.peak if self._attempt else Sample()
 
     @property
     def log(self) -> str:
         """The last lines that the worker wrote to standard error."""
-        return self._child.stderr_tail if self._child else ""
+        return self._attempt.child.stderr_tail if self._attempt else ""
 
     def close(self) -> None:
         """End the worker and wait until its memory is given back; later requests raise ModelDied."""
         self._closing.set()
         loading = not self._settled.is_set()
         self._fail(ModelDied(f"{self.plan.name} was closed", "Start it again."), tell=False)
-        if child := self._child:
+        if attempt := self._attempt:
             if loading:
-                child.kill()  # a library that loads does not listen
-            child.close()
+                attempt.child.kill()  # a library that loads does not listen
+            attempt.child.close()
         self._minder.join()
 
     def __enter__(self) -> WorkerModel:
@@ -205,8 +177,8 @@ class WorkerModel:
 
     def _send(self, message: dict[str, Any]) -> None:
         with contextlib.suppress(ChildGone), self._lock:  # the minder hears of it too, and tells everyone why
-            if self._child:
-                self._child.send(message)
+            if self._attempt:
+                self._attempt.child.send(message)
 
     # --- the minder's thread ----------------------------------------------------------------------
 
@@ -242,89 +214,26 @@ class WorkerModel:
 
     def _run(self, plan: Plan) -> None:
         """Load a plan and serve until its worker ends. Raises RagError when it does not come to be ready."""
-        self.plan, self._refusal, self._reached, self._reading = plan, None, Reached(), Reading(plan)
-        self._on_event({"event": "trying", "engine": plan.engine, "quantization": plan.quantization})
-        began = time.monotonic()
-        try:
-            child = Child("rag.loader.process.worker", env=WORKER_ENV)
-        except OSError as error:
-            raise ModelDied(
-                f"no process can be started for the model: {error}", "Close other programs."
-            ) from error
-        kills = Kills(child.pid)
-        self._child, self._watcher = child, Watcher(child.pid, plan, self._over_cap, self._memory)
+        self.plan = plan
+        self._attempt = attempt = Attempt(plan, self._on_event, self._hand_over)
         self._spawned.set()
-        try:
-            if self._closing.is_set():
-                child.kill()
-            child.send({"load": asdict(plan)})
-            while True:
-                left = None if self._settled.is_set() else plan.load_seconds - (time.monotonic() - began)
-                message = child.receive(left if left is None else max(left, 0.0))
-                if message is None:
-                    self._refusal = _too_slow(plan)
-                    child.kill()
-                else:
-                    self._handle(message, began)
-        except ChildGone as gone:
-            self._watcher.stop()
-            loading = not self._settled.is_set()
-            why = explain(plan, gone, self._refusal, self._reached, loading, child.stderr_tail, kills)
-            child.close()
-            if loading:
-                raise why from gone
-            self._fail(why)
+        if self._closing.is_set():
+            attempt.child.kill()
+        why = attempt.run(self._ready)
+        if attempt.loaded is None:
+            raise why
+        self._fail(why)
 
-    def _handle(self, message: dict[str, Any], began: float) -> None:
-        """Hand one message to whom it is for."""
-        if "id" in message:
-            with self._lock:
-                answers = self._pending.get(message["id"])
-            if answers:
-                answers.put(message)
-        elif "event" in message:
-            if message["event"].get("event") == "loading":
-                self._reading.begin()
-            elif message["event"].get("event") == "tensor":
-                self._reached.event = message["event"]
-            self._on_event(message["event"])
-        elif "ready" in message:
-            self._ready(message, began)
-        elif "error" in message:
-            self._refusal = self._refusal or rebuilt(message["error"])
-            assert self._child
-            self._child.kill()  # an engine's own threads may keep a process from ending by itself
-
-    def _ready(self, message: dict[str, Any], began: float) -> None:
-        assert self._watcher
-        seconds = round(time.monotonic() - began, 3)
-        peak = self._watcher.peak
-        resident = self.resident_bytes()
-        private = max(peak.private, self._watcher.now.private)
-        self.loaded = Loaded(
-            self.plan, seconds, max(peak.resident, resident), private, message.get("sanity", {})
-        )
-        notes = (*self.plan.notes, *message["ready"].get("notes", ()))
-        self._info = ModelInfo(**{**message["ready"], "notes": notes})
+    def _ready(self, loaded: Loaded, info: ModelInfo) -> None:
+        self.loaded, self._info = loaded, info
         self._settled.set()
-        self._watcher.slow_down()
-        self._on_event({"event": "ready", "seconds": seconds, "resident_bytes": resident})
 
-    def _memory(self, sample: Sample) -> None:
-        self._reached.sample = sample
-        if not self._settled.is_set():
-            if event := self._reading.event(sample.resident):
-                self._reached.event = event
-                self._on_event(event)
-            self._on_event({"event": "memory", "resident_bytes": sample.resident, "left_bytes": sample.left})
-
-    def _over_cap(self, used: int) -> None:
-        reason = over_cap(self.plan, used, self.plan.max_memory_bytes or 0, self._reached)
-        if self._settled.is_set():
-            self._fail(reason)
-        self._refusal = reason
-        if self._child:
-            self._child.kill()
+    def _hand_over(self, message: dict[str, Any]) -> None:
+        """Give a message to the request that it answers."""
+        with self._lock:
+            answers = self._pending.get(message["id"])
+        if answers:
+            answers.put(message)
 
     def _fail(self, reason: RagError, tell: bool = True) -> None:
         """Note why the model answers no more, unless that is known, and tell all who wait."""
@@ -376,10 +285,3 @@ def _next(answers: Answers) -> dict[str, Any]:
     if "error" in message:
         raise rebuilt(message["error"])
     return message
-
-
-def _too_slow(plan: Plan) -> RagError:
-    return ModelLoadFailed(
-        f"{plan.name} did not load within {plan.load_seconds:g} s",
-        "Raise model.load_seconds, or choose a smaller model.",
-    )
