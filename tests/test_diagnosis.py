@@ -10,7 +10,7 @@ import pytest
 
 from rag.diagnosis import report, sections
 from rag.diagnosis.advice import advice
-from rag.diagnosis.examine import anything_set, nearest, planned, request_of, with_problems
+from rag.diagnosis.examine import anything_set, planned, request_of, with_problems
 from rag.diagnosis.loading import load
 from rag.diagnosis.recommend import READABLE, lines, offers
 from rag.diagnosis.record import record
@@ -20,7 +20,7 @@ from rag.diagnosis.text import Row, table
 from rag.errors import DoesNotFit, EngineMissing, ModelDamaged, NotQuantized, UsageError
 from rag.loader.hub.presets import presets
 from rag.loader.records import EngineState, Limit, Machine, Probe, Request
-from rag.loader.survey import find
+from rag.loader.survey import find, nearest_way
 from tests import tiny_checkpoints as tiny
 
 GB = 10**9
@@ -74,7 +74,7 @@ def test_a_way_that_was_asked_for_and_does_not_fit_names_the_nearest_that_does()
     diagnosis = of_preset("qwen2.5-7b", "none", computer(12 * GB), **asked)
     assert isinstance(diagnosis.error, DoesNotFit)
     assert diagnosis.error.fix.startswith("Nearest that fits: --engine transformers --quantization bnb-")
-    found = nearest(list(diagnosis.facts), diagnosis.machine, diagnosis.request)
+    found = nearest_way(list(diagnosis.facts), diagnosis.machine, diagnosis.request)
     assert found.verdict == "fits" and found.plan.engine == "transformers"
     assert found.need.peak < 12 * GB
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from rag.diagnosis.examine import flags_of
 from rag.diagnosis.records import Diagnosis
 from rag.loader.planning.plan import answer_seconds
 from rag.loader.records import Candidate, title
+from rag.loader.survey import flags_of
 from rag.loader.units import size
 
 SLOW = 0.5

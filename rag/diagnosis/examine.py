@@ -11,14 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from rag.diagnosis.records import Diagnosis, Options
-from rag.errors import EngineMissing, ModelNotFound, RagError
+from rag.errors import ModelNotFound, RagError
 from rag.loader.hub.presets import siblings_of
 from rag.loader.machine.hardware import machine as look
 from rag.loader.machine.installed import import_problems
 from rag.loader.planning.plan import best
-from rag.loader.records import Candidate, Machine, ModelFacts, Plan, Request, title
-from rag.loader.survey import find, plan_all
-from rag.loader.units import parse_bytes, size
+from rag.loader.records import Machine, ModelFacts, Request
+from rag.loader.survey import find, plan_all, with_nearest
+from rag.loader.units import parse_bytes
 from rag.places import CHECKOUT
 
 Say = Callable[[str], None]
@@ -98,7 +98,8 @@ def planned(diagnosis: Diagnosis) -> Diagnosis:
         diagnosis = replace(diagnosis, candidates=surveyed.candidates)
         best(surveyed.candidates)
     except RagError as error:
-        return replace(diagnosis, error=_with_nearest(error, diagnosis) if diagnosis.candidates else error)
+        told = with_nearest(error, surveyed, diagnosis.request) if diagnosis.candidates else error
+        return replace(diagnosis, error=told)
     return diagnosis
 
 
@@ -141,38 +142,3 @@ def _worth_importing(name: str, diagnosis: Diagnosis) -> bool:
 
 
 # --- what does not fit ----------------------------------------------------------------------------
-
-
-def _with_nearest(error: RagError, diagnosis: Diagnosis) -> RagError:
-    """The error of a way that was asked for, with the nearest one that fits."""
-    if not diagnosis.request.forced:
-        return error
-    near = nearest(list(diagnosis.facts), diagnosis.machine, diagnosis.request)
-    if near is None:
-        return error
-    need = f", which needs {size(near.need.peak)}" if near.need else ""
-    words = " ".join(flags_of(near.plan))
-    first = f"{error.fix} " if isinstance(error, EngineMissing) else ""
-    return type(error)(error.message, f"{first}Nearest that fits: {words} ({title(near.plan)}{need}).")
-
-
-def nearest(facts: list[ModelFacts], machine: Machine, request: Request) -> Candidate | None:
-    """The way that fits and has most in common with what was asked for; None where none fits."""
-    free = replace(request, engine="auto", quantization="auto", dtype="auto", device="auto")
-    try:
-        fitting = best(plan_all(facts, machine, free).candidates)
-    except RagError:
-        return None  # the error that the caller has says why
-    names = ("engine", "quantization", "dtype", "device")
-    return max(
-        fitting,
-        key=lambda candidate: sum(getattr(request, name) == getattr(candidate.plan, name) for name in names),
-    )
-
-
-def flags_of(plan: Plan) -> list[str]:
-    """The flags that force a way."""
-    words = [f"--engine {plan.engine}"]
-    if plan.engine != "llamacpp":
-        words += [f"--quantization {plan.quantization}", f"--dtype {plan.dtype}"]
-    return [*words, f"--device {plan.device}"]

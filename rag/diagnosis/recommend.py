@@ -10,7 +10,7 @@ from typing import Any
 from rag import bundled, console
 from rag.diagnosis import record as records
 from rag.diagnosis.advice import READABLE
-from rag.diagnosis.examine import Say, flags_of, request_of
+from rag.diagnosis.examine import Say, request_of
 from rag.diagnosis.records import Options
 from rag.diagnosis.run import print_section, say
 from rag.diagnosis.sections import gigabytes, rate
@@ -21,7 +21,7 @@ from rag.loader.machine.hardware import describe
 from rag.loader.machine.hardware import machine as look
 from rag.loader.planning.plan import TYPICAL_PROMPT, answer_seconds
 from rag.loader.records import Candidate, Machine, ModelFacts, Request
-from rag.loader.survey import bundled_facts, plan_all, preset_facts
+from rag.loader.survey import bundled_facts, flags_of, plan_all, preset_facts
 
 LONGEST_WAIT_S = 60.0
 """Until the first word of an answer: a longer wait is not for a conversation."""

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 from rag.cores import usable_cores
 from rag.errors import ModelRefused, RagError
 from rag.loader.base import LanguageModel, Report
-from rag.loader.planning.plan import best, refuse_damaged
+from rag.loader.planning.plan import refuse_damaged
 from rag.loader.process import requantize, running
 from rag.loader.process.supervise import Step, WorkerModel, start
 from rag.loader.records import Candidate, Plan, Request
-from rag.loader.survey import URL, Survey, survey
+from rag.loader.survey import URL, Survey, fitting, survey
 from rag.loader.units import parse_bytes
 
 if TYPE_CHECKING:
@@ -104,9 +104,8 @@ def prepare(settings: ModelSettings, on_event: Report = lambda event: None) -> N
 
 def open_best(surveyed: Survey, request: Request, on_event: Report = lambda event: None) -> WorkerModel:
     """Start the best way that fits; unless one is forced, the next is tried when it fails."""
-    fitting = best(surveyed.candidates)
-    rungs = fitting[:1] if request.forced else fitting
-    return start_all(rungs, on_event, request)
+    ways = fitting(surveyed, request)
+    return start_all(ways[:1] if request.forced else ways, on_event, request)
 
 
 def start_all(

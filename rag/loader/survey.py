@@ -15,8 +15,9 @@ from rag.loader.hub.presets import Preset, nearest, presets, siblings_of, user_p
 from rag.loader.machine.hardware import machine as look
 from rag.loader.model.files import Files, LocalFiles
 from rag.loader.model.inspect import inspect_files, inspect_local
-from rag.loader.planning.plan import judge_all, ranked, refuse_damaged
-from rag.loader.records import Candidate, Machine, ModelFacts, Plan, Request
+from rag.loader.planning.plan import best, judge_all, ranked, refuse_damaged
+from rag.loader.records import Candidate, Machine, ModelFacts, Plan, Request, title
+from rag.loader.units import size
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 BUNDLED_PRESET = "smollm2-135m"
@@ -141,3 +142,43 @@ def _hub(repo: str) -> Files:
 
 def _place(facts: ModelFacts) -> str:
     return str(facts.place or facts.repo or facts.target)
+
+
+# --- when what was asked for does not fit ---------------------------------------------------------
+
+
+def fitting(surveyed: Survey, request: Request) -> list[Candidate]:
+    """The ways that fit, best first. Raises as `best`, naming the nearest that fits where one was forced."""
+    try:
+        return best(surveyed.candidates)
+    except RagError as error:
+        raise with_nearest(error, surveyed, request) from error
+
+
+def with_nearest(error: RagError, surveyed: Survey, request: Request) -> RagError:
+    """The error of a way that was asked for, with the nearest one that fits."""
+    near = nearest_way(surveyed.facts, surveyed.machine, request) if request.forced else None
+    if near is None:
+        return error
+    need = f", which needs {size(near.need.peak)}" if near.need else ""
+    words = " ".join(flags_of(near.plan))
+    return type(error)(error.message, f"{error.fix} Nearest that fits: {words} ({title(near.plan)}{need}).")
+
+
+def nearest_way(facts: Sequence[ModelFacts], machine: Machine, request: Request) -> Candidate | None:
+    """The way that fits and has most in common with what was asked for; None where none fits."""
+    free = replace(request, engine="auto", quantization="auto", dtype="auto", device="auto")
+    try:
+        ways = best(plan_all(facts, machine, free).candidates)
+    except RagError:
+        return None  # the error that the caller has says why
+    names = ("engine", "quantization", "dtype", "device")
+    return max(ways, key=lambda way: sum(getattr(request, name) == getattr(way.plan, name) for name in names))
+
+
+def flags_of(plan: Plan) -> list[str]:
+    """The flags that force a way."""
+    words = [f"--engine {plan.engine}"]
+    if plan.engine != "llamacpp":
+        words += [f"--quantization {plan.quantization}", f"--dtype {plan.dtype}"]
+    return [*words, f"--device {plan.device}"]
