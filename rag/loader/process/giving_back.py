@@ -6,8 +6,6 @@ import threading
 import time
 from collections.abc import Callable, Collection
 
-import psutil
-
 from rag.loader.machine.gpus import gpus
 from rag.loader.units import size
 
@@ -55,6 +53,8 @@ class GpuWatch:
 
 def family(pid: int) -> set[int]:
     """A process and all below it."""
+    import psutil
+
     try:
         return {pid, *(child.pid for child in psutil.Process(pid).children(recursive=True))}
     except psutil.Error:
@@ -85,6 +85,8 @@ def _problem(pids: Collection[int], gpu_before: int | None, free: Free) -> str:
 
 
 def _lives(pid: int) -> bool:
+    import psutil
+
     try:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.Error:
