@@ -16,8 +16,7 @@ from rag.loader.machine.hardware import machine as look
 from rag.loader.model.files import Files, LocalFiles
 from rag.loader.model.inspect import inspect_files, inspect_local
 from rag.loader.planning.plan import best, judge_all, ranked, refuse_damaged
-from rag.loader.records import Candidate, Machine, ModelFacts, Plan, Request, title
-from rag.loader.units import size
+from rag.loader.records import Candidate, Machine, ModelFacts, Plan, Request
 
 HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
 BUNDLED_PRESET = "smollm2-135m"
@@ -160,9 +159,8 @@ def with_nearest(error: RagError, surveyed: Survey, request: Request) -> RagErro
     near = nearest_way(surveyed.facts, surveyed.machine, request) if request.forced else None
     if near is None:
         return error
-    need = f", which needs {size(near.need.peak)}" if near.need else ""
-    words = " ".join(flags_of(near.plan))
-    return type(error)(error.message, f"{error.fix} Nearest that fits: {words} ({title(near.plan)}{need}).")
+    words, need = " ".join(flags_of(near.plan)), near.reason.partition(";")[0]
+    return type(error)(error.message, f"{error.fix} Nearest that fits: {words}, which {need}.")
 
 
 def nearest_way(facts: Sequence[ModelFacts], machine: Machine, request: Request) -> Candidate | None:
