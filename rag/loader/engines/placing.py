@@ -11,10 +11,14 @@ from typing import Any
 import psutil
 
 from rag.errors import DoesNotFit, ModelLoadFailed
+from rag.heap import give_back_at_once
 from rag.loader.machine.limits import available_bytes
 from rag.loader.planning import memory
 from rag.loader.records import ModelFacts, Plan
 from rag.places import cache_root
+
+READ_AGAIN_BYTES = 256 << 10
+"""Weights of this size and more are read from the disk for every token, and must not pile up in the heap."""
 
 DTYPES = ("float32", "float16", "bfloat16")
 
@@ -59,6 +63,7 @@ def _placement(plan: Plan, facts: ModelFacts) -> dict[str, Any]:
     if plan.device == "cuda":
         return _on_gpus(plan)
     if plan.device == "disk":
+        give_back_at_once(READ_AGAIN_BYTES)
         return {
             "device_map": "auto",
             "max_memory": {"cpu": budget(plan, facts)},
