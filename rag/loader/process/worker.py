@@ -28,7 +28,7 @@ from rag.loader.records import Plan
 from rag.types import Message
 
 Request = dict[str, Any]
-RESERVED_BYTES = 1 << 30
+RESERVED_BYTES = 2 << 30
 
 
 def main() -> None:
@@ -165,12 +165,13 @@ def _die_before_others() -> None:
 def _cap(plan: Plan) -> None:
     """Add the system's own limit to the watchdog, which looks only every few milliseconds.
 
-    The limit counts memory that is reserved as well: threads' stacks, allocators' pools, and the files that
-    torch maps so that it may write to its copy; hence the slack.
+    The limit counts memory that is reserved as well: threads' stacks, allocators' pools, and, once for each
+    time that it is opened, a file that torch maps so that it may write to its copy; hence the slack. It is
+    there for the one allocation that would take all at once.
     A GPU's driver reserves far more than it uses, so there the watchdog is alone.
     """
     if plan.max_memory_bytes and plan.device != "cuda":
-        limit_memory(plan.max_memory_bytes + plan.weight_bytes + RESERVED_BYTES)
+        limit_memory(plan.max_memory_bytes + 2 * plan.weight_bytes + RESERVED_BYTES)
 
 
 if __name__ == "__mp_main__":  # a process that an engine started with multiprocessing's "spawn"
