@@ -66,14 +66,17 @@ CASES = (
     Case("qwen3-30b-a3b/1", "transformers", "bfloat16", dtype="float32", held_out=True),
     Case("phi-4-mini/6", "transformers", "float16", dtype="float32", held_out=True),
     Case("gemma-3-270m", "transformers", "bfloat16", dtype="float32", context_tokens=2048, held_out=True),
-    Case("qwen3-0.6b", "transformers", "bfloat16", "bnb-4bit", "float32", 512, held_out=True),
+    Case("qwen3-0.6b", "transformers", "bfloat16", "bnb-4bit", "float32", 512),
     Case("qwen3-0.6b", "transformers", "bfloat16", dtype="float16", context_tokens=256, held_out=True),
+    Case("llama-3.2-3b/4", "transformers", "bfloat16", "bnb-4bit", "bfloat16", 512, held_out=True),
+    Case("llama-3.2-3b/4", "transformers", "bfloat16", "bnb-8bit", "float32", 512, held_out=True),
     Case(BUNDLED, "llamacpp", "Q4_1", "Q4_1", context_tokens=1024),
-    Case(BUNDLED, "llamacpp", "Q4_1", "Q4_1", context_tokens=8192),
+    Case(BUNDLED, "llamacpp", "Q4_1", "Q4_1", context_tokens=4096),
     Case("llama-3.2-1b/8", "llamacpp", "Q4_K", "Q4_K"),
-    Case("qwen2.5-0.5b", "llamacpp", "Q8_0", "Q8_0", context_tokens=4096),
+    Case("qwen2.5-0.5b", "llamacpp", "Q8_0", "Q8_0", context_tokens=2048),
     Case("qwen2.5-0.5b", "vllm", "bfloat16", dtype="bfloat16", context_tokens=2048, held_out=True),
-    Case("gemma-3-270m", "llamacpp", "F16", "F16", context_tokens=4096, held_out=True),
+    Case("gemma-3-270m", "llamacpp", "F16", "F16", context_tokens=2048),
+    Case("gemma-3-1b", "llamacpp", "Q8_0", "Q8_0", context_tokens=1024, held_out=True),
     Case("tinyllama-1.1b", "llamacpp", "Q4_0", "Q4_0", context_tokens=2048, held_out=True),
 )
 
@@ -201,8 +204,8 @@ def predicted(case: Case, facts: ModelFacts) -> tuple[Plan, Need]:
         str(facts.place),
         case.model,
         stored=facts.quantization.method,
+        weight_bytes=facts.weight_bytes,
         sanity=False,
-        load_seconds=600.0,
         **way,
     )
     if case.resident is None:

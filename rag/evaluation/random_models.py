@@ -29,9 +29,9 @@ def _sizes(
 
 CONFIGS: dict[str, dict[str, Any]] = {
     "qwen2.5-0.5b": QWEN2 | _sizes(896, 4864, 24, 14, 2, 151936, tie_word_embeddings=True),
-    "qwen2.5-7b/2": QWEN2 | _sizes(3584, 18944, 2, 28, 4, 152064, tie_word_embeddings=False),
     "qwen3-0.6b": QWEN3 | _sizes(1024, 3072, 28, 16, 8, 151936, head_dim=128, tie_word_embeddings=True),
     "llama-3.2-1b/8": LLAMA | _sizes(2048, 8192, 8, 32, 8, 128256, head_dim=64, tie_word_embeddings=True),
+    "llama-3.2-3b/4": LLAMA | _sizes(3072, 8192, 4, 24, 8, 128256, head_dim=128, tie_word_embeddings=True),
     "tinyllama-1.1b": LLAMA | _sizes(2048, 5632, 22, 32, 4, 32000, tie_word_embeddings=False),
     "phi-3-mini/6": PHI3
     | _sizes(3072, 8192, 6, 32, 32, 32064, sliding_window=2047, tie_word_embeddings=False),

@@ -20,6 +20,9 @@ from rag.places import cache_root
 READ_AGAIN_BYTES = 256 << 10
 """Weights of this size and more are read from the disk for every token, and must not pile up in the heap."""
 
+REDUCED_BYTES = 1 << 20
+"""bitsandbytes copies a matrix several times while it reduces and repacks it: up to 500 MB of holes."""
+
 DTYPES = ("float32", "float16", "bfloat16")
 
 
@@ -46,6 +49,7 @@ def _quantization(plan: Plan) -> dict[str, Any]:
         return {}
     from transformers import BitsAndBytesConfig
 
+    give_back_at_once(REDUCED_BYTES)
     # It warns at every single product that float32 inputs are cast: thousands of lines for an answer.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     if plan.quantization == "bnb-8bit":

@@ -79,10 +79,16 @@ BITSANDBYTES_RUNTIME = 50 * MIB
 """bitsandbytes and what it imports, before any weight."""
 MATRIX_SCRATCH = 24 * MIB
 """Buffers of the matrix library's threads, on 2 cores."""
-REDUCTION_SLACK = 160_000_000
-"""What bitsandbytes freed and glibc still holds, as the heap is trimmed only every 128 MiB of weights."""
+CONVERSION_SLACK = 25_000_000
+"""What small tensors' conversions leave in the heap between two trims."""
+REPACKING_BYTES = 7
+"""Per weight of the matrix that bitsandbytes puts in order for AVX-512 before its first use: 4 unpacked,
+1 twice, and the halves."""
 HEAP_SLACK = 1.5
-"""glibc's heap after buffers of changing sizes came and went, relative to the sum of those in use."""
+"""glibc's heap after buffers of changing sizes came and went, relative to the sum of those in use.
+
+Where weights are reduced, the engine has glibc return large blocks at once, and there is no such slack.
+"""
 
 
 def _transformers(facts: ModelFacts, shape: Shape, way: Way) -> Need:
@@ -136,7 +142,10 @@ def _compute_bytes(facts: ModelFacts, way: Way) -> float:
 
 
 def _conversion_bytes(facts: ModelFacts, way: Way) -> float:
-    """Temporary memory of the largest conversion: an expert group's parts, or a matrix before reduction."""
+    """Temporary memory of the largest conversion: an expert group's parts, or a matrix before reduction.
+
+    bitsandbytes' 4-bit and 8-bit kernels hold the matrix as it came, in float32, and two results in float32.
+    """
     compute = _compute_bytes(facts, way)
     groups: dict[str, float] = {}
     largest = 0.0
@@ -146,28 +155,30 @@ def _conversion_bytes(facts: ModelFacts, way: Way) -> float:
             down = "down" in tensor.name
             groups[f"{layer}{down}"] = groups.get(f"{layer}{down}", 0.0) + tensor.elements * compute
         elif _reduces(facts, way) and is_linear(tensor):
-            largest = max(largest, tensor.elements * compute * 2)
-    reducing = REDUCTION_SLACK if largest else 0
-    return max([largest + reducing, *groups.values()])
+            copies = 12 if compute == 4 else compute + 12
+            largest = max(largest, tensor.elements * copies + CONVERSION_SLACK)
+    return max([largest, *groups.values()])
 
 
 def _eager_activations(facts: ModelFacts, shape: Shape, way: Way, compute: float) -> float:
     """Buffers of one batch of the prompt at once, as torch computes it operation by operation.
 
     Feed-forward: three of its width and four of the hidden one; attention: keys and values of one layer
-    repeated for all heads, and the mask; bitsandbytes: the largest matrix in the compute dtype, twice;
-    logits: one row, in float32, and what sampling makes of it.
+    repeated for all heads, and the mask; bitsandbytes: the largest matrix in the compute dtype, twice, or
+    on its way into another order; logits: one row, in float32, and what sampling makes of it.
     """
     hidden, wide = shape.hidden or 0, shape.feed_forward or 0
     attention = (shape.heads or 0) * (shape.head_dim or 0)
     layer = BATCH_TOKENS * (4 * hidden + 3 * max(wide, attention)) * compute
     mask = BATCH_TOKENS * way.context_tokens * 4
     repeated = 2 * attention * way.context_tokens * compute
-    matrix = 0.0
+    needed = layer + mask + repeated
     if _reduces(facts, way):
-        linear = (tensor.elements for tensor in facts.tensors if is_linear(tensor))
-        matrix = 2 * max(linear, default=0) * compute
-    return HEAP_SLACK * (layer + mask + repeated + matrix) + 4 * 4 * (shape.vocab or 0) + MATRIX_SCRATCH
+        linear = max((tensor.elements for tensor in facts.tensors if is_linear(tensor)), default=0)
+        needed += linear * max(REPACKING_BYTES, 2 * compute)
+    else:
+        needed *= HEAP_SLACK
+    return needed + 4 * 4 * (shape.vocab or 0) + MATRIX_SCRATCH
 
 
 # --- transformers on a GPU ------------------------------------------------------------------------
@@ -196,10 +207,10 @@ def _transformers_gpu(facts: ModelFacts, shape: Shape, way: Way) -> Need:
 
 # --- llama.cpp ------------------------------------------------------------------------------------
 
-LLAMACPP_RUNTIME = 40_000_000
+LLAMACPP_RUNTIME = 31_000_000
 """The worker with xllamacpp's server running: RssAnon less cache and vocabulary, xllamacpp 2026.10."""
-TOKEN_BYTES = 220
-"""One vocabulary entry with its merge rule: texts and hash tables, measured at 49,000 and 128,000."""
+TOKEN_BYTES = 400
+"""One vocabulary entry with its merge rule: texts and hash tables, measured at 49,000 to 262,000 of them."""
 
 
 def _llamacpp(facts: ModelFacts, shape: Shape, way: Way) -> Need:
