@@ -132,10 +132,10 @@ class Speaker:
 
 def test_one_word_over_and_over_is_nonsense_whatever_the_perplexity():
     with pytest.raises(ModelRefused, match="it repeats 'la'"):
-        sanity.check(Speaker([-1.0] * 9, ["la", " la", "la ", " la", "la", " la"]), plan_for("."))
+        sanity.check(Speaker([-1.0] * 9, ["la", " la", "la ", " la"]), plan_for("."))
 
 
-@pytest.mark.parametrize("pieces", [["Hi"], [], ["Hello", " Hello"], ["Ha", "ha", "!", " Ha", "ha", "!"]])
+@pytest.mark.parametrize("pieces", [["Hi"], [], ["Hello", " Hello"], ["Ha", "ha", "!", " Ha"]])
 def test_short_or_varied_answers_are_none(pieces):
     assert sanity.check(Speaker([-1.0] * 9, pieces), plan_for(".")).canary == "".join(pieces)
 
