@@ -285,7 +285,7 @@ def test_offloading_keeps_what_fits_and_refuses_less_than_two_layers() -> None:
     assert kept is not None
     need = memory.estimate(facts, device="disk", resident_bytes=kept, **way)
     assert need.must_have <= 20 * GIB
-    assert need.weights == pytest.approx(kept, abs=1)
+    assert 0.9 * kept < need.weights <= kept  # whole layers stay
     assert memory.offload_budget(facts, 1 * GIB, **way) is None
 
 

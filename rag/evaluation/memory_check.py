@@ -63,6 +63,7 @@ CASES = (
     Case("phi-3-mini/6", "transformers", "bfloat16", "bnb-4bit", "bfloat16", 512),
     Case("mistral-7b/3", "transformers", "bfloat16", "bnb-8bit", "bfloat16", 512),
     Case("mistral-7b/3", "transformers", "bfloat16", dtype="float32", device="disk", resident=0.5),
+    Case("tinyllama-1.1b", "transformers", "float16", "none", "float32", 512, "disk", 0.5, held_out=True),
     Case("qwen3-30b-a3b/1", "transformers", "bfloat16", dtype="float32", held_out=True),
     Case("phi-4-mini/6", "transformers", "float16", dtype="float32", held_out=True),
     Case("gemma-3-270m", "transformers", "bfloat16", dtype="float32", context_tokens=2048, held_out=True),

@@ -13,7 +13,7 @@ import psutil
 from rag.errors import DoesNotFit, ModelLoadFailed
 from rag.heap import give_back_at_once
 from rag.loader.machine.limits import available_bytes
-from rag.loader.planning import memory
+from rag.loader.planning import memory, sizes
 from rag.loader.records import ModelFacts, Plan
 from rag.places import cache_root
 
@@ -114,7 +114,7 @@ def budget(plan: Plan, facts: ModelFacts) -> int:
             f"{plan.name} cannot be read from the disk layer by layer within {cap / 1e6:,.0f} MB",
             "Raise --max-memory, shorten the context (--context), or choose a smaller model.",
         )
-    return kept - max(round(memory.loaded_bytes(t, facts, "none", plan.dtype)) for t in facts.tensors)
+    return kept - max(round(sizes.loaded_bytes(t, facts, "none", plan.dtype)) for t in facts.tensors)
 
 
 def new_offload_folder() -> Path:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from rag.loader.model.architecture import Shape
+from rag.loader.planning.offload import resident_bytes
 from rag.loader.planning.sizes import (
     DTYPE_BYTES,
     FLOATS,
@@ -106,7 +107,7 @@ def _transformers(facts: ModelFacts, shape: Shape, way: Way) -> Need:
     weights = total - mapped
     disk = 0
     if way.device == "disk" and total:
-        kept = min(total, way.resident_bytes or 0)
+        kept = min(total, resident_bytes(facts, way.quantization, way.dtype, way.resident_bytes or 0))
         weights = round(weights * kept / total)
         disk = total - kept if any(merged(tensor.name) for tensor in facts.tensors) else 0
     runtime = TRANSFORMERS_RUNTIME + (BITSANDBYTES_RUNTIME if _reduces(facts, way) else 0)
@@ -144,7 +145,8 @@ def _compute_bytes(facts: ModelFacts, way: Way) -> float:
 def _conversion_bytes(facts: ModelFacts, way: Way) -> float:
     """Temporary memory of the largest conversion: an expert group's parts, or a matrix before reduction.
 
-    bitsandbytes' 4-bit and 8-bit kernels hold the matrix as it came, in float32, and two results in float32.
+    bitsandbytes holds two results in float32, the matrix in the dtype asked for unless it is the stored one,
+    and for 4 bits in float32 too (backends/default/ops.py: quantize_4bit, int8_vectorwise_quant).
     """
     compute = _compute_bytes(facts, way)
     groups: dict[str, float] = {}
@@ -155,8 +157,9 @@ def _conversion_bytes(facts: ModelFacts, way: Way) -> float:
             down = "down" in tensor.name
             groups[f"{layer}{down}"] = groups.get(f"{layer}{down}", 0.0) + tensor.elements * compute
         elif _reduces(facts, way) and is_linear(tensor):
-            copies = 12 if compute == 4 else compute + 12
-            largest = max(largest, tensor.elements * copies + CONVERSION_SLACK)
+            copied = 0.0 if tensor.dtype == STORED_NAMES.get(way.dtype or "float32") else compute
+            widened = 4 if compute < 4 and way.quantization == "bnb-4bit" else 0
+            largest = max(largest, tensor.elements * (copied + widened + 8) + CONVERSION_SLACK)
     return max([largest, *groups.values()])
 
 
@@ -175,7 +178,8 @@ def _eager_activations(facts: ModelFacts, shape: Shape, way: Way, compute: float
     needed = layer + mask + repeated
     if _reduces(facts, way):
         linear = max((tensor.elements for tensor in facts.tensors if is_linear(tensor)), default=0)
-        needed += linear * max(REPACKING_BYTES, 2 * compute)
+        repacking = REPACKING_BYTES if way.quantization == "bnb-4bit" else 0
+        needed += linear * max(repacking, 2 * compute)
     else:
         needed *= HEAP_SLACK
     return needed + 4 * 4 * (shape.vocab or 0) + MATRIX_SCRATCH

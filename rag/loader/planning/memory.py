@@ -6,13 +6,12 @@ room for it (RssAnon + RssShmem of /proc/PID/status on Linux). Mapped file pages
 
 from __future__ import annotations
 
-import re
 from dataclasses import replace
 from typing import Any
 
 from rag.loader.model.architecture import Shape, shape_of
 from rag.loader.planning.footprint import ENGINES, Way
-from rag.loader.planning.sizes import loaded_bytes
+from rag.loader.planning.offload import least_bytes
 from rag.loader.records import ModelFacts, Need
 
 SMALLEST_CONTEXT = 512
@@ -38,7 +37,7 @@ def estimate(
     """
     way = Way(engine, quantization, dtype, device, context_tokens, threads, gpus, resident_bytes)
     if device == "disk":
-        way = replace(way, resident_bytes=max(resident_bytes or 0, _unmovable(facts, way)))
+        way = replace(way, resident_bytes=max(resident_bytes or 0, least_bytes(facts, quantization, dtype)))
     shape = shape_of(facts.config)
     need = ENGINES[engine](facts, shape, way)
     return replace(need, rough=_rough(facts, shape))
@@ -69,7 +68,7 @@ def offload_budget(facts: ModelFacts, available: int, **way: Any) -> int | None:
     asked = {**way, "device": "disk", "resident_bytes": None}
     least = estimate(facts, **asked)
     room = available - (least.peak - least.weights)
-    return room if room >= _unmovable(facts, Way(**asked)) else None
+    return room if room >= least_bytes(facts, asked.get("quantization", "none"), asked.get("dtype")) else None
 
 
 def _rough(facts: ModelFacts, shape: Shape) -> str:
@@ -77,13 +76,3 @@ def _rough(facts: ModelFacts, shape: Shape) -> str:
     if not facts.tensors:
         unknown.append("tensors")
     return f"the model's files do not say its {', '.join(unknown)}" if unknown else ""
-
-
-def _unmovable(facts: ModelFacts, way: Way) -> int:
-    """What offloading cannot move out at once: the largest layer, and embeddings and head."""
-    layers: dict[str, float] = {}
-    for tensor in facts.tensors:
-        number = re.search(r"\.(\d+)\.", tensor.name)
-        name = number.group(1) if number else tensor.name
-        layers[name] = layers.get(name, 0.0) + loaded_bytes(tensor, facts, way.quantization, way.dtype)
-    return round(2 * max(layers.values(), default=0.0))
