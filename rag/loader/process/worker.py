@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import os
 import queue
 import sys
 import threading
@@ -176,6 +177,8 @@ def _cap(plan: Plan) -> None:
 
 if __name__ == "__mp_main__":  # a process that an engine started with multiprocessing's "spawn"
     _end_with_parent_even_while_loading()
+    if os.getppid() == 1:  # the worker was gone before it could be asked for
+        os._exit(1)
 
 if __name__ == "__main__":
     main()
