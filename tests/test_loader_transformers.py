@@ -336,6 +336,7 @@ def test_what_a_killed_process_left_is_removed_and_others_keep_theirs(tmp_path, 
     ended.wait()
     for owner in (ended.pid, os.getppid()):
         (tmp_path / "offload" / f"{owner}-x").mkdir(parents=True)
+    placing.remove_left_over()
     made = placing.new_offload_folder()
     assert set((tmp_path / "offload").iterdir()) == {tmp_path / "offload" / f"{os.getppid()}-x", made}
 

@@ -28,6 +28,7 @@ DTYPES = ("float32", "float16", "bfloat16")
 
 def arguments(plan: Plan, facts: ModelFacts) -> dict[str, Any]:
     """dtype, quantization and placement. Raises ModelLoadFailed, DoesNotFit."""
+    remove_left_over()
     return {"dtype": _dtype(plan), **_quantization(plan), **_placement(plan, facts)}
 
 
@@ -120,14 +121,19 @@ def budget(plan: Plan, facts: ModelFacts) -> int:
 
 
 def new_offload_folder() -> Path:
-    """An empty folder of this process, after those of processes that are gone were removed.
+    """An empty folder of this process.
 
     Dense weights are read again from the model's own files; only what is converted on loading is written.
     """
     root = cache_root() / "offload"
     root.mkdir(parents=True, exist_ok=True)
-    for folder in root.iterdir():
+    return Path(tempfile.mkdtemp(prefix=f"{psutil.Process().pid}-", dir=root))
+
+
+def remove_left_over() -> None:
+    """Remove the offload folders of processes that are gone: a killed worker cannot do it itself."""
+    root = cache_root() / "offload"
+    for folder in root.iterdir() if root.exists() else ():
         owner = folder.name.partition("-")[0]
         if not owner.isdigit() or not psutil.pid_exists(int(owner)):
             shutil.rmtree(folder, ignore_errors=True)
-    return Path(tempfile.mkdtemp(prefix=f"{psutil.Process().pid}-", dir=root))
