@@ -285,7 +285,8 @@ def test_offloading_keeps_what_fits_and_refuses_less_than_two_layers() -> None:
     assert kept is not None
     need = memory.estimate(facts, device="disk", resident_bytes=kept, **way)
     assert need.must_have <= 20 * GIB
-    assert 0.9 * kept < need.weights <= kept  # whole layers stay
+    table = 4 * 152_064 * 5120  # room for the largest module is left free, and whole layers stay
+    assert kept - 2 * table < need.weights <= kept
     assert memory.offload_budget(facts, 1 * GIB, **way) is None
 
 

@@ -61,9 +61,9 @@ CASES = (
     Case("gemma-2-2b/6", "transformers", "bfloat16", dtype="bfloat16"),
     Case("gemma-2-2b/6", "transformers", "bfloat16", dtype="float32"),
     Case("phi-3-mini/6", "transformers", "bfloat16", "bnb-4bit", "bfloat16", 512),
+    Case("phi-3-mini/6", "transformers", "bfloat16", "none", "float32", 512, "disk", 0.7, held_out=True),
     Case("mistral-7b/3", "transformers", "bfloat16", "bnb-8bit", "bfloat16", 512),
-    Case("mistral-7b/3", "transformers", "bfloat16", dtype="float32", device="disk", resident=0.5),
-    Case("tinyllama-1.1b", "transformers", "float16", "none", "float32", 512, "disk", 0.5, held_out=True),
+    Case("tinyllama-1.1b", "transformers", "float16", "none", "float32", 512, "disk", 0.5),
     Case("qwen3-30b-a3b/1", "transformers", "bfloat16", dtype="float32", held_out=True),
     Case("phi-4-mini/6", "transformers", "float16", dtype="float32", held_out=True),
     Case("gemma-3-270m", "transformers", "bfloat16", dtype="float32", context_tokens=2048, held_out=True),
@@ -213,7 +213,7 @@ def predicted(case: Case, facts: ModelFacts) -> tuple[Plan, Need]:
         return plan, memory.estimate(facts, **way)
     kept = round(case.resident * sizes.weight_bytes(facts, case.quantization, case.dtype))
     need = memory.estimate(facts, **way, resident_bytes=kept)
-    return replace(plan, max_memory_bytes=need.peak), need
+    return replace(plan, max_memory_bytes=kept + need.peak - need.weights), need
 
 
 @dataclass(frozen=True, slots=True)

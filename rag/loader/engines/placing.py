@@ -20,8 +20,11 @@ from rag.places import cache_root
 READ_AGAIN_BYTES = 256 << 10
 """Weights of this size and more are read from the disk for every token, and must not pile up in the heap."""
 
-REDUCED_BYTES = 1 << 20
-"""bitsandbytes copies a matrix several times while it reduces and repacks it: up to 500 MB of holes."""
+COPIED_BYTES = 1 << 20
+"""bitsandbytes copies a matrix several times while it reduces and repacks it: up to 500 MB of holes.
+
+Experts that are merged left as much as they hold.
+"""
 
 DTYPES = ("float32", "float16", "bfloat16")
 
@@ -29,6 +32,8 @@ DTYPES = ("float32", "float16", "bfloat16")
 def arguments(plan: Plan, facts: ModelFacts) -> dict[str, Any]:
     """dtype, quantization and placement. Raises ModelLoadFailed, DoesNotFit."""
     remove_left_over()
+    if any(sizes.merged(tensor.name) for tensor in facts.tensors):
+        give_back_at_once(COPIED_BYTES)
     return {"dtype": _dtype(plan), **_quantization(plan), **_placement(plan, facts)}
 
 
@@ -48,7 +53,7 @@ def _quantization(plan: Plan) -> dict[str, Any]:
     """Nothing for weights that are stored quantized: the model's own config knows better."""
     if plan.quantization not in ("bnb-4bit", "bnb-8bit"):
         return {}
-    give_back_at_once(REDUCED_BYTES)
+    give_back_at_once(COPIED_BYTES)
     # It warns at every single product that float32 inputs are cast: thousands of lines for an answer.
     logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
     if plan.stored != "none":

@@ -15,15 +15,16 @@ Place = tuple[int, int]
 def resident_bytes(facts: ModelFacts, quantization: str, dtype: str | None, share: int) -> int:
     """Weights in memory out of a `share`: whole modules in their order, and one tensor on its way.
 
-    accelerate keeps modules until one does not fit, and leaves that one and all after it on the disk.
+    accelerate keeps modules until one does not fit beside the largest of those still to come, and leaves that
+    one and all after it on the disk; the engine has held back the tensor on its way before.
     """
     passing = max((loaded_bytes(t, facts, quantization, dtype) for t in facts.tensors), default=0.0)
-    modules = _modules(facts, quantization, dtype)
+    modules = [size for _, size in sorted(_modules(facts, quantization, dtype).items())]
     kept = 0.0
-    for place in sorted(modules):
-        if kept + modules[place] > share - passing:
+    for number, size in enumerate(modules):
+        if kept + size + max(modules[number:]) > share - passing:
             break
-        kept += modules[place]
+        kept += size
     return round(kept + passing)
 
 
