@@ -121,7 +121,7 @@ def test_a_float16_model_that_died_at_67_percent_is_reduced_to_4_bits_beforehand
     float16 = next(c for c in candidates if c.plan.dtype == "float16" and c.plan.device == "cpu")
     assert float16.verdict == "does not fit"
     assert "needs" in float16.reason and "6.0 GB are available" in float16.reason
-    assert 7.6 * GB < float16.need.peak + float16.need.reclaimable < 9 * GB
+    assert 7.6 * GB < float16.need.peak + float16.need.reclaimable < 9.5 * GB
 
 
 def test_awq_weights_are_never_read_as_if_they_were_none():

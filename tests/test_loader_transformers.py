@@ -126,19 +126,27 @@ def test_a_text_of_one_token_has_no_probabilities_and_one_too_long_is_refused(fl
         float32.token_logprobs("word " * 300)
 
 
-def test_a_long_prompt_is_given_up_between_its_parts(float32, monkeypatch):
-    monkeypatch.setattr(transformers, "BATCH_TOKENS", 8)
-    cancel, read = threading.Event(), []
-    step = float32._step
+def test_a_prompt_is_given_up_between_two_layers_and_the_next_one_is_answered(float32):
+    cancel, begun = threading.Event(), []
+    layers = float32._model.model.layers
 
-    def counted(ids, cache, rows=1):
-        read.append(len(ids))
+    def note(layer, *_):
+        begun.append(layer)
         cancel.set()
-        return step(ids, cache, rows)
 
-    monkeypatch.setattr(float32, "_step", counted)
-    assert list(float32.stream(QUESTION, Sampling(5), cancel)) == []
-    assert read == [8]
+    hooks = [layer.register_forward_pre_hook(note) for layer in layers]
+    answer = float32.stream(QUESTION, Sampling(5), cancel)
+    assert list(answer) == []
+    assert begun == [layers[0]]
+    for hook in hooks:
+        hook.remove()
+    assert list(float32.stream(QUESTION, Sampling(5)))
+
+
+def test_a_prompt_longer_than_a_batch_is_read_in_parts(float32, monkeypatch):
+    whole = list(float32.stream(QUESTION, Sampling(5)))
+    monkeypatch.setitem(transformers.BATCH_TOKENS, "transformers", 8)
+    assert list(float32.stream(QUESTION, Sampling(5))) == whole
 
 
 def test_numbers_that_are_not_finite_are_an_error(float32):

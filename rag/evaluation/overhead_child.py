@@ -10,14 +10,15 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from statistics import median
 from typing import Any
 
 CONTEXT_TOKENS = 1024
 LINES, ANSWER_TOKENS = 90, 48
 """About 500 tokens of prompt: an ordinary question with its passages; and an ordinary answer."""
 
-REPEATS = 3
-"""Of each measurement in one process; the best counts, as the one least disturbed by other programs."""
+PROMPTS, ANSWERS = 3, 15
+"""Measurements in one process, after one that is not counted; their median counts."""
 
 Answer = Callable[[list[dict[str, str]], int], tuple[list[float], int, int]]
 """Messages and a limit in; out when each piece came (seconds since 1970), and the tokens read and written."""
@@ -100,27 +101,25 @@ def _bare_llamacpp(job: dict[str, Any], spare: int = 0) -> dict[str, float]:
 
 
 def _figures(answer: Answer, job: dict[str, Any]) -> dict[str, float]:
-    """Start to first token, then prompts alone, then answers."""
+    """Start to first token, then prompts alone, then answers; of transformers the prompts only."""
     first = answer([{"role": "user", "content": "Count to a hundred."}], 1)[0][0] - job["began"]
-    lines, tokens, repeats = (LINES, ANSWER_TOKENS, REPEATS) if not job["brief"] else (5, 3, 1)
+    brief = job["brief"]
+    lines, tokens = (5, 3) if brief else (LINES, ANSWER_TOKENS)
     prefill, decode = [], []
-    for number in range(1, repeats + 1):
+    for number in range(1 if brief else PROMPTS + 1):
         start = time.time()
         times, read, _ = answer(prompt(number, lines), 1)
         prefill.append(read / (times[0] - start))
-        times, _, written = answer([{"role": "user", "content": f"Count to {number}00."}], tokens)
+    if job["engine"] == "transformers":
+        return {"prefill_tokens_per_s": median(prefill[-PROMPTS:])}
+    for number in range(1 if brief else ANSWERS + 1):
+        times, _, written = answer([{"role": "user", "content": f"Count to {number + 1}00."}], tokens)
         decode.append((written - 1) / (times[-1] - times[0]))
     return {
         "first_token_s": first,
-        "prefill_tokens_per_s": max(prefill),
-        "decode_tokens_per_s": max(decode),
+        "prefill_tokens_per_s": median(prefill[-PROMPTS:]),
+        "decode_tokens_per_s": median(decode[-ANSWERS:]),
     }
-
-
-def _prefill_only(job: dict[str, Any]) -> dict[str, float]:
-    """Our transformers engine's prompts; its time to the first token stands beside no bare one."""
-    figures = _ours(job)
-    return {"prefill_tokens_per_s": figures["prefill_tokens_per_s"]}
 
 
 def _bare_transformers(job: dict[str, Any]) -> dict[str, float]:
@@ -134,8 +133,8 @@ def _bare_transformers(job: dict[str, Any]) -> dict[str, float]:
     tokenizer = AutoTokenizer.from_pretrained(job["model"], local_files_only=True)
     model = AutoModelForCausalLM.from_pretrained(job["model"], dtype=torch.float32, local_files_only=True)
     rates = []
-    lines, repeats = (LINES, REPEATS) if not job["brief"] else (5, 1)
-    for number in range(repeats + 1):
+    lines, repeats = (LINES, PROMPTS + 1) if not job["brief"] else (5, 1)
+    for number in range(repeats):
         text = tokenizer.apply_chat_template(
             prompt(number, lines), add_generation_prompt=True, tokenize=False
         )
@@ -145,7 +144,7 @@ def _bare_transformers(job: dict[str, Any]) -> dict[str, float]:
             logits: Any = model(ids, use_cache=True, logits_to_keep=1).logits
             int(logits[0, -1].argmax())
         rates.append(ids.shape[1] / (time.time() - start))
-    return {"prefill_tokens_per_s": max(rates[1:])}
+    return {"prefill_tokens_per_s": median(rates[-PROMPTS:])}
 
 
 SIDES: dict[tuple[str, str], Callable[[dict[str, Any]], dict[str, float]]] = {
@@ -153,7 +152,7 @@ SIDES: dict[tuple[str, str], Callable[[dict[str, Any]], dict[str, float]]] = {
     ("llamacpp", "ours, copied"): lambda job: _ours(job, "Q8_0"),
     ("llamacpp", "bare"): _bare_llamacpp,
     ("llamacpp", "bare, a core less"): lambda job: _bare_llamacpp(job, 1),
-    ("transformers", "ours"): _prefill_only,
+    ("transformers", "ours"): _ours,
     ("transformers", "bare"): _bare_transformers,
 }
 

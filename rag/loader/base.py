@@ -26,8 +26,12 @@ class Sampling:
     seed: int = 0
 
 
+BATCH_TOKENS = {"llamacpp": 256, "transformers": 1024, "vllm": 256}
+"""Prompt tokens read at a time on a processor. Where they are few a cancelled prompt ends soon; transformers,
+which looks between layers too, reads one of 574 tokens 10 % faster at once than in three parts."""
+
 TOP_P = 0.95
-"""With a temperature above 0, both engines draw from the likeliest tokens that hold this probability."""
+"""With a temperature above 0, our engines draw from the likeliest tokens that hold this probability."""
 
 
 @dataclass(frozen=True, slots=True)

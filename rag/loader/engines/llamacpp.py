@@ -19,14 +19,11 @@ from pathlib import Path
 from typing import Any
 
 from rag.errors import EngineMissing, ModelError, ModelLoadFailed, PromptTooLong
-from rag.loader.base import TOP_P, Report, Sampling, Usage, defuse
+from rag.loader.base import BATCH_TOKENS, TOP_P, Report, Sampling, Usage, defuse
 from rag.loader.engines.markers import control_tokens
 from rag.loader.process import requantize
 from rag.loader.records import Plan
 from rag.types import Message, ModelInfo
-
-BATCH_TOKENS = 256
-"""Prompt tokens read at a time; a cancelled prompt ends after at most so many."""
 
 SPINS = "3000"
 """How often a thread looks whether the others have arrived before it lets somebody else have its core.
@@ -134,7 +131,7 @@ def _parameters(xllamacpp: Any, plan: Plan, file: Path, key: str) -> Any:
     params = xllamacpp.CommonParams()
     params.model.path = str(file)
     params.n_ctx = plan.context_tokens
-    params.n_batch = params.n_ubatch = BATCH_TOKENS
+    params.n_batch = params.n_ubatch = BATCH_TOKENS["llamacpp"]
     params.cpuparams.n_threads = params.cpuparams_batch.n_threads = plan.threads
     params.n_gpu_layers = ALL_LAYERS if plan.device == "cuda" else 0
     params.fit_params = False  # the plan has fitted the model already; this would read the file twice
@@ -174,7 +171,7 @@ class LlamaCpp:
             "messages": defuse(messages, self._control),
             "max_tokens": sampling.max_tokens,
             "temperature": sampling.temperature,
-            "top_k": 0,
+            "top_k": 0 if sampling.temperature > 0 else 1,  # 0 sorts the whole vocabulary for each token
             "top_p": TOP_P,
             "min_p": 0.0,
             "seed": sampling.seed,

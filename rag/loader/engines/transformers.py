@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import threading
@@ -10,17 +11,14 @@ from typing import Any
 
 from rag.errors import DoesNotFit, EngineMissing, ModelError, ModelLoadFailed, PromptTooLong
 from rag.heap import trim
-from rag.loader.base import TOP_P, Report, Sampling, Usage, defuse
+from rag.loader.base import BATCH_TOKENS, TOP_P, Report, Sampling, Usage, defuse
 from rag.loader.engines import placing, weights
 from rag.loader.engines.texts import texts, until_stop
 from rag.loader.records import ModelFacts, Plan
 from rag.types import Message, ModelInfo
 
-BATCH_TOKENS = 256
-"""Prompt tokens read at a time, so that a cancelled prompt ends soon."""
-
 SCORED_TOKENS = 64
-"""As BATCH_TOKENS, where a row of logits is kept for each token: 150,000 numbers in large vocabularies."""
+"""Read at a time where a row of logits is kept for each token: 150,000 numbers in large vocabularies."""
 
 
 def load(plan: Plan, report: Report) -> Transformers:
@@ -120,6 +118,9 @@ class Transformers:
         self._control = [token.content for token in added if token.special and len(token.content) > 1]
         self._ends = _ids(model.generation_config.eos_token_id) | _ids(tokenizer.eos_token_id)
         self._busy = threading.Lock()
+        self._cancel = threading.Event()
+        for layer in _layers(model):
+            layer.register_forward_pre_hook(self._stop_if_cancelled)
         parameters = plan.parameters or model.num_parameters()
         self.info = ModelInfo(plan.name, "transformers", plan.quantization, parameters, plan.context_tokens)
 
@@ -130,9 +131,10 @@ class Transformers:
         prompt = self._encode(messages)
         self._refuse_long(len(prompt), self.info.context_tokens - 1)
         tokens: list[int] = []
+        stopped = False
         limit = min(sampling.max_tokens, self.info.context_tokens - len(prompt))
-        with self._busy:
-            ids = self._tokens(prompt, sampling, limit, cancel, tokens)
+        with self._busy, self._heeding(cancel), contextlib.suppress(_Cancelled):
+            ids = self._tokens(prompt, sampling, limit, tokens)
             stopped = yield from until_stop(texts(ids, self._decode), sampling.stop)
         ended = stopped or (bool(tokens) and tokens[-1] in self._ends)
         finish = "cancelled" if cancel.is_set() else "stop" if ended else "length"
@@ -180,28 +182,42 @@ class Transformers:
         prompt: list[int],
         sampling: Sampling,
         limit: int,
-        cancel: threading.Event,
         tokens: list[int],
     ) -> Iterator[int]:
-        """Yield the answer's tokens without the end token; all of them are noted in `tokens`."""
+        """Yield the answer's tokens without the end token; all of them are noted in `tokens`.
+
+        Raises _Cancelled.
+        """
         import torch
 
         cache = self._new_cache()
         dice = torch.Generator().manual_seed(sampling.seed)
         logits = None
-        for start in range(0, len(prompt), BATCH_TOKENS):
-            if cancel.is_set():
-                return
-            logits = self._step(prompt[start : start + BATCH_TOKENS], cache)[-1]
+        batch = BATCH_TOKENS["transformers"]
+        for start in range(0, len(prompt), batch):
+            logits = self._step(prompt[start : start + batch], cache)[-1]
         while True:
             token = _pick(logits, sampling.temperature, dice)
             tokens.append(token)
             if token in self._ends:
                 return
             yield token
-            if cancel.is_set() or len(tokens) >= limit:
+            if len(tokens) >= limit:
                 return
             logits = self._step([token], cache)[-1]
+
+    @contextlib.contextmanager
+    def _heeding(self, cancel: threading.Event) -> Iterator[None]:
+        self._cancel = cancel
+        try:
+            yield
+        finally:
+            self._cancel = threading.Event()
+
+    def _stop_if_cancelled(self, *_: Any) -> None:
+        """Called before each layer: a long prompt takes minutes on a processor."""
+        if self._cancel.is_set():
+            raise _Cancelled
 
     def _new_cache(self) -> Any:
         from transformers import DynamicCache
@@ -219,6 +235,17 @@ class Transformers:
 
     def _decode(self, ids: list[int]) -> str:
         return self._tokenizer.decode(ids, skip_special_tokens=True, clean_up_tokenization_spaces=False)
+
+
+class _Cancelled(Exception):
+    """The reader gave up while the prompt was being read."""
+
+
+def _layers(model: Any) -> Any:
+    """The decoder layers: the outermost list of modules."""
+    from torch.nn import ModuleList
+
+    return next((module for module in model.modules() if isinstance(module, ModuleList)), ())
 
 
 def _pick(logits: Any, temperature: float, dice: Any) -> int:

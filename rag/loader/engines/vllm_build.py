@@ -9,16 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from rag.errors import EngineMissing
-from rag.loader.base import Report
+from rag.loader.base import BATCH_TOKENS, Report
 from rag.loader.engines.vllm_failures import first_line
 from rag.loader.engines.vllm_progress import reporting_load_format
 from rag.loader.machine.installed import installed_engines
 from rag.loader.model.declared import SIDE_FILES, modern_block
 from rag.loader.model.files import LocalFiles, read_json
 from rag.loader.records import Plan
-
-CPU_BATCH_TOKENS = 256
-"""Prompt tokens read at a time on a processor, so that a cancelled prompt ends soon."""
 
 ANSWERS_AT_ONCE = 32
 """More of them wait. On a processor vLLM sets aside room for so many, on a GPU for several hundred."""
@@ -93,7 +90,7 @@ def _arguments(plan: Plan) -> dict[str, Any]:
     return {
         **arguments,
         "enforce_eager": True,
-        "max_num_batched_tokens": CPU_BATCH_TOKENS,
+        "max_num_batched_tokens": BATCH_TOKENS["vllm"],
         "max_num_seqs": ANSWERS_AT_ONCE,
     }
 

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from rag.loader.base import BATCH_TOKENS
 from rag.loader.model.architecture import Shape
 from rag.loader.planning.offload import resident_bytes
 from rag.loader.planning.sizes import (
@@ -27,8 +28,6 @@ from rag.loader.records import ModelFacts, Need, Tensor
 MIB = 1 << 20
 GIB = 1 << 30
 
-BATCH_TOKENS = 256
-"""Prompt tokens that the engines on the CPU read at a time."""
 GPU_BATCH_TOKENS = 8192
 """vLLM's max_num_batched_tokens on a GPU, for which its profiling run reserves activations."""
 GPU_ANSWERS_AT_ONCE, CPU_ANSWERS_AT_ONCE = 256, 32
@@ -113,13 +112,17 @@ def _transformers(facts: ModelFacts, shape: Shape, way: Way) -> Need:
     runtime = TRANSFORMERS_RUNTIME + (BITSANDBYTES_RUNTIME if _reduces(facts, way) else 0)
     return Need(
         weights=weights,
-        kv_cache=kv_cache_bytes(shape, way.context_tokens, compute, slack=BATCH_TOKENS),
+        kv_cache=_eager_cache(shape, way, compute),
         activations=round(_eager_activations(facts, shape, way, compute)),
         runtime=runtime,
         reclaimable=mapped,
         loading_peak=round(weights + _conversion_bytes(facts, way) + runtime),
         disk=disk,
     )
+
+
+def _eager_cache(shape: Shape, way: Way, compute: float) -> int:
+    return kv_cache_bytes(shape, way.context_tokens, compute, slack=BATCH_TOKENS["transformers"])
 
 
 def _stays_mapped(tensor: Tensor, facts: ModelFacts, way: Way) -> bool:
@@ -172,8 +175,9 @@ def _eager_activations(facts: ModelFacts, shape: Shape, way: Way, compute: float
     """
     hidden, wide = shape.hidden or 0, shape.feed_forward or 0
     attention = (shape.heads or 0) * (shape.head_dim or 0)
-    layer = BATCH_TOKENS * (4 * hidden + 3 * max(wide, attention)) * compute
-    mask = BATCH_TOKENS * way.context_tokens * 4
+    batch = min(BATCH_TOKENS["transformers"], way.context_tokens)
+    layer = batch * (4 * hidden + 3 * max(wide, attention)) * compute
+    mask = batch * way.context_tokens * 4
     repeated = 2 * attention * way.context_tokens * compute
     needed = layer + mask + repeated
     if _reduces(facts, way):
@@ -201,7 +205,7 @@ def _transformers_gpu(facts: ModelFacts, shape: Shape, way: Way) -> Need:
     largest = max((tensor.elements * compute for tensor in facts.tensors), default=0.0)
     return Need(
         weights=math.ceil(weights / way.gpus),
-        kv_cache=kv_cache_bytes(shape, way.context_tokens, compute, slack=BATCH_TOKENS) // way.gpus,
+        kv_cache=_eager_cache(shape, way, compute) // way.gpus,
         activations=round(_eager_activations(facts, shape, way, compute)),
         runtime=CUDA_CONTEXT,
         loading_peak=round(weights / way.gpus + largest + CUDA_CONTEXT),
@@ -229,9 +233,10 @@ def _llamacpp(facts: ModelFacts, shape: Shape, way: Way) -> Need:
     tokens = math.ceil(way.context_tokens / 256) * 256
     vocab = shape.vocab or 0
     wide = 4 * (shape.hidden or 0) + 3 * (shape.feed_forward or 0)
-    cache = kv_cache_bytes(shape, tokens, 2, latent=True, slack=BATCH_TOKENS)
+    batch = BATCH_TOKENS["llamacpp"]
+    cache = kv_cache_bytes(shape, tokens, 2, latent=True, slack=batch)
     runtime = LLAMACPP_RUNTIME + TOKEN_BYTES * vocab
-    activations = BATCH_TOKENS * (wide + tokens) * 4 + 16 * vocab
+    activations = batch * (wide + tokens) * 4 + 16 * vocab
     if way.device == "cuda":
         shared = math.ceil(total / way.gpus)
         return Need(shared, cache // way.gpus, activations, CUDA_CONTEXT, host=HOST_LLAMACPP_CUDA + runtime)
@@ -262,7 +267,7 @@ def _vllm(facts: ModelFacts, shape: Shape, way: Way) -> Need:
     on_gpu = way.device == "cuda"
     compute = DTYPE_BYTES.get(way.dtype or "bfloat16", 2.0)
     batch, answers = (
-        (GPU_BATCH_TOKENS, GPU_ANSWERS_AT_ONCE) if on_gpu else (BATCH_TOKENS, CPU_ANSWERS_AT_ONCE)
+        (GPU_BATCH_TOKENS, GPU_ANSWERS_AT_ONCE) if on_gpu else (BATCH_TOKENS["vllm"], CPU_ANSWERS_AT_ONCE)
     )
     wide = 2 * (shape.hidden or 0) + 3 * (shape.feed_forward or 0) / way.gpus
     tokens = math.ceil(way.context_tokens / 16 + 1) * 16

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from rag.loader.base import BATCH_TOKENS
 from rag.loader.model.architecture import Shape, shape_of
-from rag.loader.planning.footprint import BATCH_TOKENS, kv_cache_bytes
+from rag.loader.planning.footprint import kv_cache_bytes
 from rag.loader.planning.sizes import DTYPE_BYTES, has_head, is_linear, loaded_bytes, role
 from rag.loader.records import Machine, ModelFacts, Probe, Tensor
 
@@ -131,7 +132,8 @@ def _prefill(
         return None
     slow = GGUF_MATMUL_SHARE.get(quantization, SLOW_GGUF_MATMUL_SHARE)
     share = slow if engine == "llamacpp" else MATMUL_SHARE[engine]
-    return BATCH_TOKENS / (BATCH_TOKENS * 2 * active / (rate * share) + expanding)
+    batch = BATCH_TOKENS[engine]
+    return batch / (batch * 2 * active / (rate * share) + expanding)
 
 
 def _decode(probe: Probe, read: float, shape: Shape, engine: str, expanding: float) -> float | None:

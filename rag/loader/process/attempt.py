@@ -106,10 +106,10 @@ class Attempt:
 
     def _ready(self, message: dict[str, Any], ready: Callable[[Loaded, ModelInfo], None]) -> None:
         seconds = round(time.monotonic() - self._began, 3)
-        resident, peak = self.child.resident_bytes(), self._watcher.peak
-        private = max(peak.private, self._watcher.now.private)
+        self._watcher.look()
+        resident, peak = self._watcher.now.resident, self._watcher.peak
         sanity = message.get("sanity", {})
-        self.loaded = Loaded(self.plan, seconds, max(peak.resident, resident), private, sanity)
+        self.loaded = Loaded(self.plan, seconds, peak.resident, peak.private, sanity)
         self._watcher.slow_down()
         notes = (*self.plan.notes, *message["ready"].get("notes", ()))
         ready(self.loaded, ModelInfo(**{**message["ready"], "notes": notes}))

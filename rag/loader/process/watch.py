@@ -10,8 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import psutil
-
 from rag.loader.machine.limits import available_bytes
 from rag.loader.records import Plan
 
@@ -71,7 +69,7 @@ class Watcher:
     def _watch(self) -> None:
         told = 0.0
         while not self._ended.wait(self._poll_s):
-            sample = self._look()
+            sample = self.look()
             if sample is None:
                 return
             if time.monotonic() - told >= TELL_S:
@@ -84,10 +82,11 @@ class Watcher:
                 self._over_cap(counted)
                 return
 
-    def _look(self) -> Sample | None:
+    def look(self) -> Sample | None:
+        """Take a sample now; None once the worker is gone."""
         try:
             resident, private = self._memory(self._pid)
-        except psutil.Error:
+        except ProcessLookupError:
             return None
         if not resident:  # it has ended, and nobody has asked for its exit status yet
             return None
@@ -98,13 +97,15 @@ class Watcher:
 
 
 def family_memory(pid: int) -> tuple[int, int]:
-    """Resident and private bytes of a process and its children. Raises psutil.NoSuchProcess."""
-    root = psutil.Process(pid)
-    resident, private = memory_of(root.pid)
-    for member in root.children(recursive=True):
-        with contextlib.suppress(psutil.Error):
-            more, own = memory_of(member.pid)
-            resident, private = resident + more, private + own
+    """Resident and private bytes of a process and its children. Raises ProcessLookupError."""
+    import psutil
+
+    resident, private = memory_of(pid)
+    with contextlib.suppress(psutil.Error):
+        for member in psutil.Process(pid).children(recursive=True):
+            with contextlib.suppress(ProcessLookupError):
+                more, own = memory_of(member.pid)
+                resident, private = resident + more, private + own
     return resident, private
 
 
@@ -112,15 +113,20 @@ def memory_of(pid: int) -> tuple[int, int]:
     """Resident and private bytes of one process.
 
     Private is RssAnon + RssShmem of Linux's /proc/PID/status: what the kernel cannot take back; where the
-    system does not tell them apart, all that is resident. Raises psutil.Error.
+    system does not tell them apart, all that is resident. Raises ProcessLookupError.
     """
     if sys.platform != "linux":
-        resident = psutil.Process(pid).memory_info().rss
+        import psutil
+
+        try:
+            resident = psutil.Process(pid).memory_info().rss
+        except psutil.Error as error:
+            raise ProcessLookupError(pid) from error
         return resident, resident
     try:
         text = Path(f"/proc/{pid}/status").read_text(encoding="ascii", errors="replace")
     except OSError as error:
-        raise psutil.NoSuchProcess(pid) from error
+        raise ProcessLookupError(pid) from error
     kilobytes = {
         name: int(value.split()[0])
         for name, _, value in (line.partition(":") for line in text.splitlines())
