@@ -12,7 +12,6 @@ from rag.citations import footnoted, quote, supported_only
 from rag.embedding import load_embedder
 from rag.evidence import Evidence, EvidenceFinder
 from rag.loader.base import LanguageModel, Report, Sampling, Usage
-from rag.loader.load import open_model
 from rag.places import index_root
 from rag.prompt import build_prompt
 from rag.reranking import load_reranker
@@ -138,8 +137,11 @@ def open_engine(
     """
     with ExitStack() as stack:
         window = settings.answer.context_tokens + settings.answer.answer_tokens
-        model = open_model(settings.model, window, on_event) if with_model else None
-        if model:
+        model = None
+        if with_model:
+            from rag.loader.load import open_model  # a tenth of a second that quotes alone do not need
+
+            model = open_model(settings.model, window, on_event)
             stack.callback(model.close)
         generation = stack.enter_context(Collection(index_root(), collection).open())
         reranker = load_reranker(settings.retrieval)
