@@ -66,7 +66,7 @@ class BundledEmbedder:
 
     @cached_property
     def _onnx(self) -> OnnxModel:
-        return OnnxModel(bundled.BGE_SMALL, self._threads)
+        return OnnxModel.bundled(bundled.BGE_SMALL, self._threads)
 
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         return self._onnx.count_tokens(texts)

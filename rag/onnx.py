@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rag import bundled
@@ -15,17 +17,25 @@ if TYPE_CHECKING:
 Text = str | tuple[str, str]
 
 
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What the model says of the texts at `rows`: its outputs, padded, and each text's encoding."""
+
+    rows: list[int]
+    encodings: list[Any]
+    outputs: list[NDArray[np.float32]]
+
+
 class OnnxModel:
     """One model file with its tokenizer; what an input has beyond `max_tokens` is cut off its end."""
 
     max_tokens = 512
 
-    def __init__(self, model: bundled.BundledModel, threads: int = 0) -> None:
+    def __init__(self, file: Path, tokenizer: Path, threads: int = 0) -> None:
         import onnxruntime  # type: ignore[import-untyped]
         from tokenizers import Tokenizer
 
-        file = bundled.path(model)
-        self._tokenizer: Any = Tokenizer.from_file(str(file.parent / "tokenizer.json"))
+        self._tokenizer: Any = Tokenizer.from_file(str(tokenizer))
         self._tokenizer.no_padding()
         self._tokenizer.no_truncation()
         options = onnxruntime.SessionOptions()
@@ -38,6 +48,12 @@ class OnnxModel:
             str(file), options, providers=["CPUExecutionProvider"]
         )
 
+    @classmethod
+    def bundled(cls, model: bundled.BundledModel, threads: int = 0) -> OnnxModel:
+        """One that comes with the installation. Raises BundledModelMissing."""
+        file = bundled.path(model)
+        return cls(file, file.parent / "tokenizer.json", threads)
+
     def count_tokens(self, texts: Sequence[str]) -> list[int]:
         """Tokens of each whole text, without special tokens."""
         encoded = self._tokenizer.encode_batch_fast(list(texts), add_special_tokens=False)
@@ -45,9 +61,16 @@ class OnnxModel:
 
     def run(self, texts: Sequence[Text], batch: int) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
         """Yield (positions in `texts`, first output for them), grouped by similar length."""
+        for one in self.batches(texts, batch):
+            yield one.rows, one.outputs[0]
+
+    def batches(self, texts: Sequence[Text], batch: int, places: bool = False) -> Iterator[Batch]:
+        """All outputs, in batches of texts of similar length; `places`: tokens know where they stand."""
         import numpy as np
 
-        encoded = [self._cut(one) for one in self._tokenizer.encode_batch_fast(list(texts))]
+        encode = self._tokenizer.encode_batch if places else self._tokenizer.encode_batch_fast
+        encodings = encode(list(texts))
+        encoded = [self._cut(one) for one in encodings]
         order = sorted(range(len(texts)), key=lambda position: len(encoded[position][0]))
         for start in range(0, len(order), batch):
             rows = order[start : start + batch]
@@ -58,7 +81,7 @@ class OnnxModel:
                 ids[n, :length], types[n, :length] = encoded[row]
                 mask[n, :length] = 1
             feed = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
-            yield rows, self._session.run(None, feed)[0]
+            yield Batch(rows, [encodings[row] for row in rows], self._session.run(None, feed))
 
     def _cut(self, encoding: Any) -> tuple[list[int], list[int]]:
         ids, types = encoding.ids, encoding.type_ids

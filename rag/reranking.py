@@ -41,7 +41,7 @@ class BundledReranker:
 
     @cached_property
     def _onnx(self) -> OnnxModel:
-        return OnnxModel(bundled.CROSS_ENCODER, self._threads)
+        return OnnxModel.bundled(bundled.CROSS_ENCODER, self._threads)
 
     def score(self, question: str, texts: Sequence[str]) -> NDArray[np.float32]:
         import numpy as np

@@ -1,0 +1,1 @@
+"""Training the reader; nothing here is needed to answer questions."""
