@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import cached_property
-from typing import TYPE_CHECKING, Protocol
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Protocol
 
 from rag import bundled
+from rag.errors import EngineMissing, ModelNotFound
 from rag.onnx import OnnxModel
 from rag.settings import RetrievalSettings
 
@@ -27,8 +29,12 @@ class Reranker(Protocol):
 
 
 def load_reranker(settings: RetrievalSettings) -> Reranker | None:
-    """The reranker that the settings name; None when it is off."""
-    return BundledReranker() if settings.rerank == "bundled" else None
+    """The reranker that the settings name; None when it is off. Raises ModelNotFound, EngineMissing."""
+    if settings.rerank == "off":
+        return None
+    return (
+        BundledReranker() if settings.rerank == "bundled" else SentenceTransformersReranker(settings.rerank)
+    )
 
 
 class BundledReranker:
@@ -50,3 +56,40 @@ class BundledReranker:
         for rows, logits in self._onnx.run([(question, text) for text in texts], BATCH):
             scores[rows] = logits[:, 0]
         return scores
+
+
+class SentenceTransformersReranker:
+    """Any cross-encoder with one output that sentence-transformers loads."""
+
+    def __init__(self, name: str) -> None:
+        try:
+            from sentence_transformers import CrossEncoder
+            from torch.nn import Identity
+        except ImportError as error:
+            raise EngineMissing(
+                f"the reranker {name} needs sentence-transformers, which does not import: {error}",
+                "Run `python scripts/run.py shell` once to install it, or use the bundled reranker.",
+            ) from error
+        try:
+            # the logit itself: without this, what comes out depends on the model's own last function
+            self._model: Any = CrossEncoder(name, activation_fn=Identity())
+        except (OSError, ValueError) as error:
+            raise ModelNotFound(
+                f"the reranker {name} cannot be loaded: {str(error).splitlines()[0]}",
+                "Name a cross-encoder's folder or a hub id that is on this machine, or use 'bundled'.",
+            ) from error
+        outputs = self._model.config.num_labels
+        if outputs != 1:
+            raise ModelNotFound(
+                f"{name} is no reranker: it has {outputs} outputs instead of one",
+                "Name a cross-encoder that scores relevance, or use 'bundled'.",
+            )
+        self.name = Path(name).resolve().name if Path(name).is_dir() else name
+
+    def score(self, question: str, texts: Sequence[str]) -> NDArray[np.float32]:
+        import numpy as np
+
+        if not texts:
+            return np.empty(0, np.float32)
+        pairs = [(question, text) for text in texts]
+        return np.asarray(self._model.predict(pairs, batch_size=BATCH, show_progress_bar=False), np.float32)

@@ -67,7 +67,9 @@ class RetrievalSettings(_Frozen):
     dense_depth: int = Field(100, ge=1, description="candidates from the vector search")
     lexical_depth: int = Field(100, ge=1, description="candidates from the word search")
     dense_weight: float = Field(0.8, ge=0, le=1, description="share of cosine in the fused score")
-    rerank: Literal["bundled", "off"] = Field("bundled", description="cross-encoder on the best few")
+    rerank: str = Field(
+        "bundled", description="'bundled', a sentence-transformers cross-encoder's name or folder, or 'off'"
+    )
     rerank_pairs: int = Field(7, ge=0, le=100, description="candidates the cross-encoder rereads")
     rerank_weight: float = Field(0.07, ge=0, description="worth of one logit of it in the final score")
 
