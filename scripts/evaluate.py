@@ -21,6 +21,11 @@ if TYPE_CHECKING:
 
 def main(arguments: Sequence[str]) -> int:
     flags = _parse(arguments)
+    if flags.compare:
+        a, b = flags.compare
+        return _compare(a, b, flags.json)
+    if flags.dataset is None:
+        raise console.UsageError("evaluate.py needs a DATASET, or --compare A B", "See evaluate.py --help.")
 
     from rag.evaluation.report import record, table
     from rag.evaluation.run import Options, evaluate
@@ -43,6 +48,17 @@ def main(arguments: Sequence[str]) -> int:
     return console.OK
 
 
+def _compare(a: Path, b: Path, as_json: bool) -> int:
+    from rag.evaluation.compare import compare, table
+
+    found = compare(a, b)
+    if as_json:
+        console.print_json(found)
+    else:
+        print(console.clean(table(found)), end="")
+    return console.OK
+
+
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = console.Arguments(
         prog="evaluate.py",
@@ -54,6 +70,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         "dataset",
         metavar="DATASET",
         type=Path,
+        nargs="?",
         help="a SQuAD-shaped .json, a BEIR-shaped folder, or a folder of files with a questions.csv",
     )
     add(
@@ -68,6 +85,13 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--retrieval-only", action="store_true", help="do not answer the questions")
     add("--no-llm", action="store_true", help="answer with quoted sentences only")
     add("--foreign", metavar="DATASET2", type=Path, help="ask its questions too: they should be refused")
+    add(
+        "--compare",
+        metavar=("A", "B"),
+        type=Path,
+        nargs=2,
+        help="instead: is B better than A, both written with --json?",
+    )
     add("--json", action="store_true", help="print one JSON object and nothing else")
     return parser.parse_args(arguments)
 

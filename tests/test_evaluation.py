@@ -208,11 +208,11 @@ def test_retrieval_figures_of_a_known_set(squad: Dataset, generation: Generation
     questions = squad.sample(9, 0, answerable=True)
     values = measure_retrieval(questions, retriever, judge_of(squad, generation))
     for name in ("hit@1", "hit@5", "mrr@10", "ndcg@10", "recall@100"):
-        assert values[name] == [1.0, 1.0], name
+        assert list(values[name].values()) == [1.0, 1.0], name
     assert len(values["seconds"]) == len(values["search_seconds"]) == 2
     wrong = Question("4", "Which cheese has holes?", ("Central Asia",), {"Black_Death": 1.0})
     values = measure_retrieval([wrong], retriever, judge_of(squad, generation))
-    assert (values["hit@1"], values["hit@5"], values["mrr@10"]) == ([0.0], [1.0], [0.5])
+    assert (values["hit@1"], values["hit@5"], values["mrr@10"]) == ({"4": 0.0}, {"4": 1.0}, {"4": 0.5})
 
 
 def test_answers_come_through_the_engine(squad: Dataset, generation: Generation) -> None:
@@ -221,22 +221,27 @@ def test_answers_come_through_the_engine(squad: Dataset, generation: Generation)
     engine = Engine(retriever, EvidenceFinder(OverlapReranker()), None, settings.answer)
     foreign = [Question("9", "Which crew rowed quickest yesterday?")]
     values = measure_answers(engine, squad.sample(9, 0, True), squad.sample(9, 0, False), foreign)
-    assert values["contains_gold"] == [1.0, 1.0]
-    assert values["cited_gold"] == [1.0, 1.0]
-    assert values["false_refusal"] == [0.0, 0.0]
-    assert values["foreign_refusal"] == [1.0]
+    assert list(values["contains_gold"].values()) == [1.0, 1.0]
+    assert list(values["cited_gold"].values()) == [1.0, 1.0]
+    assert list(values["false_refusal"].values()) == [0.0, 0.0]
+    assert values["foreign_refusal"] == {"9": 1.0}
     assert len(values["true_refusal"]) == 1
 
 
+def numbered(*values: float) -> dict[str, float]:
+    return {f"q{n}": value for n, value in enumerate(values)}
+
+
 def test_the_record_has_means_medians_and_nothing_where_nothing_applies() -> None:
-    ranking = {name: [1.0, 0.0, 0.5, 0.5] for name in ("hit@1", "hit@5", "mrr@10", "ndcg@10", "recall@100")}
-    seconds = {"seconds": [0.1, 0.2, 0.3, 0.4], "search_seconds": [0.01] * 4}
-    names = "em f1 contains_gold exact_em exact_f1 cited_gold false_refusal true_refusal foreign_refusal"
-    answers = {name: [1.0, 0.0] for name in names.split()} | {
-        "exact_em": [],
-        "words": [10.0, 31.0],
-        "first_token_s": [1.0, 3.0],
-        "total_s": [2.0, 4.0],
+    names = ("hit@1", "hit@5", "mrr@10", "ndcg@10", "recall@100")
+    ranking = {name: numbered(1.0, 0.0, 0.5, 0.5) for name in names}
+    seconds = {"seconds": numbered(0.1, 0.2, 0.3, 0.4), "search_seconds": numbered(*[0.01] * 4)}
+    shares = "em f1 contains_gold exact_em exact_f1 cited_gold false_refusal true_refusal foreign_refusal"
+    answers = {name: numbered(1.0, 0.0) for name in shares.split()} | {
+        "exact_em": {},
+        "words": numbered(10.0, 31.0),
+        "first_token_s": numbered(1.0, 3.0),
+        "total_s": numbered(2.0, 4.0),
     }
     outcome = Outcome(
         Options(Path("set.json"), seed=7), {"llm": None}, ranking | seconds, answers, ("a note",)
@@ -250,6 +255,8 @@ def test_the_record_has_means_medians_and_nothing_where_nothing_applies() -> Non
         "search_p50_s": 0.01,
         "search_p95_s": 0.01,
     }
+    assert figures["per_question"]["retrieval"]["hit@1"] == numbered(1.0, 0.0, 0.5, 0.5)
+    assert set(figures["per_question"]["answers"]) == set(shares.split())
     assert figures["answers"]["exact_em"] is None
     assert (figures["answers"]["median_words"], figures["answers"]["total_s"]) == (20.5, 3.0)
     assert figures["ci95"]["answers"]["exact_em"] is None

@@ -17,8 +17,8 @@ from rag.types import Answer, Done
 if TYPE_CHECKING:
     from rag.engine import Engine
 
-Values = dict[str, list[float]]
-"""Figure -> its value for each question that has one."""
+Values = dict[str, dict[str, float]]
+"""Figure -> question (its id, or its text where it has none) -> value, for questions that have one."""
 DEPTH = 100
 
 
@@ -29,16 +29,17 @@ def measure_retrieval(questions: Sequence[Question], retriever: Retriever, judge
     without it ("search_p50_s"); the ranks come from a second, deep search.
     """
     plain = Retriever(retriever.generation, retriever.embedder, None, retriever.settings)
-    values: Values = {name: [] for name in (*RANKING, "seconds", "search_seconds")}
+    values: Values = {name: {} for name in (*RANKING, "seconds", "search_seconds")}
     if questions:
         retriever.search(questions[0].text)  # the first search loads the models
     for question in counted(questions, "searching"):
-        values["search_seconds"].append(_seconds(plain, question.text))
-        values["seconds"].append(_seconds(retriever, question.text))
+        key = question.id or question.text
+        values["search_seconds"][key] = _seconds(plain, question.text)
+        values["seconds"][key] = _seconds(retriever, question.text)
         found = [hit.chunk for hit in retriever.search(question.text, DEPTH)]
         gains, ideal = judge.gains(question, found), judge.ideal(question)
         for name, figure in zip(RANKING, _ranking(gains, ideal)):
-            values[name].append(figure)
+            values[name][key] = figure
     return values
 
 
@@ -68,13 +69,13 @@ def measure_answers(
     foreign: Sequence[Question],
 ) -> Values:
     """Per question: how right the answer is, and whether questions were rightly or wrongly refused."""
-    values: Values = {name: [] for name in ANSWER_FIGURES}
+    values: Values = {name: {} for name in ANSWER_FIGURES}
     for question in counted(answerable, "answering"):
         for name, value in judge_answer(question, _ask(engine, question)).items():
-            values[name].append(value)
+            values[name][question.id or question.text] = value
     for name, questions in (("true_refusal", unanswerable), ("foreign_refusal", foreign)):
         for question in counted(questions, name.replace("_", " ")):
-            values[name].append(float(_ask(engine, question).abstained))
+            values[name][question.id or question.text] = float(_ask(engine, question).abstained)
     return values
 
 

@@ -48,7 +48,8 @@ MEANINGS = {
 def record(outcome: Outcome) -> dict[str, Any]:
     """What `--json` prints; a figure that does not apply is None. Times are in seconds.
 
-    "ci95" holds the 95 % bootstrap interval of every mean, "counts" the questions of other kinds.
+    "ci95" holds the 95 % bootstrap interval of every mean, "counts" the questions of other kinds,
+    "per_question" what `rag.evaluation.compare` sets side by side.
     """
     options, retrieval, answers = outcome.options, outcome.retrieval, outcome.answers
     seed = options.seed
@@ -72,26 +73,30 @@ def record(outcome: Outcome) -> dict[str, Any]:
             "foreign": len(answers.get("foreign_refusal", ())),
         },
         "notes": list(outcome.notes),
+        "per_question": {
+            "retrieval": {name: retrieval[name] for name in RANKING},
+            "answers": {name: answers[name] for name in SHARES} if answers else None,
+        },
     }
 
 
 def _retrieval(values: Values) -> dict[str, float | None]:
     return {
         "n": len(values["seconds"]),
-        **{name: _rounded(metrics.mean(values[name])) for name in RANKING},
-        "p50_s": _rounded(metrics.percentile(values["seconds"], 0.5)),
-        "p95_s": _rounded(metrics.percentile(values["seconds"], 0.95)),
-        "search_p50_s": _rounded(metrics.percentile(values["search_seconds"], 0.5)),
-        "search_p95_s": _rounded(metrics.percentile(values["search_seconds"], 0.95)),
+        **{name: _rounded(metrics.mean(_of(values, name))) for name in RANKING},
+        "p50_s": _rounded(metrics.percentile(_of(values, "seconds"), 0.5)),
+        "p95_s": _rounded(metrics.percentile(_of(values, "seconds"), 0.95)),
+        "search_p50_s": _rounded(metrics.percentile(_of(values, "search_seconds"), 0.5)),
+        "search_p95_s": _rounded(metrics.percentile(_of(values, "search_seconds"), 0.95)),
     }
 
 
 def _answers(values: Values) -> dict[str, float | None]:
-    means = {name: _rounded(metrics.mean(values[name])) for name in SHARES}
+    means = {name: _rounded(metrics.mean(_of(values, name))) for name in SHARES}
     medians = {
-        "median_words": metrics.percentile(values["words"], 0.5),
-        "first_token_s": _rounded(metrics.percentile(values["first_token_s"], 0.5)),
-        "total_s": _rounded(metrics.percentile(values["total_s"], 0.5)),
+        "median_words": metrics.percentile(_of(values, "words"), 0.5),
+        "first_token_s": _rounded(metrics.percentile(_of(values, "first_token_s"), 0.5)),
+        "total_s": _rounded(metrics.percentile(_of(values, "total_s"), 0.5)),
     }
     figures = {"n": len(values["false_refusal"]), **means, **medians}
     order = ["n", *(name for name in MEANINGS if name in figures)]
@@ -99,8 +104,12 @@ def _answers(values: Values) -> dict[str, float | None]:
 
 
 def _intervals(values: Values, names: tuple[str, ...], seed: int) -> dict[str, list[float] | None]:
-    found = {name: metrics.bootstrap(values[name], seed) for name in names}
+    found = {name: metrics.bootstrap(_of(values, name), seed) for name in names}
     return {name: [round(end, 4) for end in ends] if ends else None for name, ends in found.items()}
+
+
+def _of(values: Values, name: str) -> list[float]:
+    return list(values[name].values())
 
 
 def _rounded(value: float | None) -> float | None:
