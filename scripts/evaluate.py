@@ -24,8 +24,13 @@ def main(arguments: Sequence[str]) -> int:
     if flags.compare:
         a, b = flags.compare
         return _compare(a, b, flags.json)
+    if flags.make_questions:
+        return _draft(flags.make_questions, flags.sample, flags.seed, flags.json)
     if flags.dataset is None:
-        raise console.UsageError("evaluate.py needs a DATASET, or --compare A B", "See evaluate.py --help.")
+        raise console.UsageError(
+            "evaluate.py needs a DATASET, --make-questions FOLDER, or --compare A B",
+            "See evaluate.py --help.",
+        )
 
     from rag.evaluation.report import record, table
     from rag.evaluation.run import Options, evaluate
@@ -45,6 +50,21 @@ def main(arguments: Sequence[str]) -> int:
         console.print_json(figures)
     else:
         print(console.clean(table(figures)), end="")
+    return console.OK
+
+
+def _draft(folder: Path, most: int, seed: int, as_json: bool) -> int:
+    from rag.evaluation.drafting import draft_questions
+    from rag.settings import load_settings
+
+    file, count = draft_questions(folder, load_settings(), most, seed)
+    if as_json:
+        console.print_json({"file": str(file), "questions": count})
+    else:
+        print(
+            console.clean_line(f"{count} questions drafted in {file}: read, correct and delete there, then")
+        )
+        print(console.clean_line(f"  python scripts/evaluate.py {folder}"))
     return console.OK
 
 
@@ -85,6 +105,12 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--retrieval-only", action="store_true", help="do not answer the questions")
     add("--no-llm", action="store_true", help="answer with quoted sentences only")
     add("--foreign", metavar="DATASET2", type=Path, help="ask its questions too: they should be refused")
+    add(
+        "--make-questions",
+        metavar="FOLDER",
+        type=Path,
+        help="instead: draft a questions.csv from a folder's own documents, to be edited",
+    )
     add(
         "--compare",
         metavar=("A", "B"),

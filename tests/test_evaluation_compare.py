@@ -26,13 +26,8 @@ def test_a_clear_gain_is_better_and_more_refusals_are_worse(tmp_path):
     b = write(tmp_path / "b.json", numbered([1] * 40), numbered([1] * 12 + [0] * 28), weight=0.5)
     found = compare(a, b)
     hits, refusals = found["figures"]["hit@1"], found["figures"]["false_refusal"]
-    assert (hits["n"], hits["a"], hits["b"], hits["difference"], hits["verdict"]) == (
-        40,
-        0.5,
-        1,
-        0.5,
-        "better",
-    )
+    assert (hits["n"], hits["a"], hits["b"], hits["difference"]) == (40, 0.5, 1, 0.5)
+    assert hits["verdict"] == "better"
     assert refusals["verdict"] == "worse"
     assert hits["ci95"][0] > 0 and hits["p"] < 0.001
     assert found["settings"] == {"retrieval.dense_weight": [0.8, 0.5]}

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import rag
 from rag.console import clean_line, is_terminal
-from rag.embedding import Embedder
-from rag.errors import IndexDamaged, IndexMismatch, IndexMissing
+from rag.embedding import Embedder, load_embedder
+from rag.errors import IndexDamaged, IndexMismatch, IndexMissing, InputNotFound
 from rag.evaluation.datasets import QUESTIONS_FILE, Dataset
 from rag.evaluation.progress import counted
 from rag.ingest.chunking import split
@@ -48,6 +48,15 @@ def open_corpus(dataset: Dataset, embedder: Embedder, settings: Settings) -> Gen
         return collection.open()
     except (IndexMissing, IndexDamaged, IndexMismatch):
         return _ingest_documents(dataset, collection, embedder, settings)
+
+
+def open_folder(folder: Path, settings: Settings) -> Generation:
+    """Open the index of a folder of files, brought up to date. Raises InputNotFound, StoreError."""
+    if not folder.is_dir():
+        raise InputNotFound(f"there is no folder {folder}", "Name the folder that holds your documents.")
+    key = hashlib.sha256(str(folder.resolve()).encode("utf-8", "surrogatepass")).hexdigest()[:16]
+    collection = Collection(cache_root() / "evaluation", f"folder-{key}")
+    return _ingest_files(folder, collection, load_embedder(settings.embedding), settings)
 
 
 def cache_name(dataset: Dataset, embedder: Embedder, settings: Settings) -> str:
