@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    Ids = Sequence[int] | NDArray[np.int64]
+
 HEAP_BYTES = 20_000_000
 """The indexing buffer, emptied into a segment when full; tantivy wants 15 MB at least."""
 
@@ -114,7 +116,7 @@ class LexicalIndex:
         """The index terms of a text, in order, as search and indexing see them."""
         return self._analyzer.analyze(analyse(_clean(text)))
 
-    def search(self, question: str, k: int, allowed: Sequence[int] | None = None) -> list[tuple[int, float]]:
+    def search(self, question: str, k: int, allowed: Ids | None = None) -> list[tuple[int, float]]:
         """Ids and BM25 scores of the `k` passages that share the rarest words with the question, best first.
 
         Every character of the question is plain text. With `allowed` only those ids compete.
@@ -176,7 +178,7 @@ class LexicalIndex:
         for name in LOCKS:
             (self._path / name).unlink(missing_ok=True)
 
-    def _query(self, terms: list[str], allowed: Sequence[int] | None) -> Any:
+    def _query(self, terms: list[str], allowed: Ids | None) -> Any:
         from tantivy import Occur, Query
 
         words = Query.boolean_query(

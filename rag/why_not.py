@@ -1,0 +1,265 @@
+"""At which stage a passage fell out of an answer: the search, the reranking, the prompt or the quotes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import Any
+
+from rag.filters import Filters
+from rag.pathglob import matching, nearest
+from rag.retrieval import Found, Retriever
+from rag.store.chunks import StoredDocument
+from rag.store.generation import Generation
+from rag.types import PLACE_WORDS, Answer, Chunk, Rank
+
+_NUMBERED = re.compile(r"(.+):(\d{1,9})")
+SHOWN_PAGES = 12
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one stage did with the passage, in words; `rank` where the stage ranks."""
+
+    stage: str
+    passed: bool
+    says: str
+    rank: Rank | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class WhyNot:
+    """The way of the best passage of `place` up to where it fell out; `chunk` is None where there is none."""
+
+    place: str
+    chunk: Chunk | None
+    steps: tuple[Step, ...]
+
+    @property
+    def fell_at(self) -> str | None:
+        """The stage that left it out; None when it is quoted in the answer."""
+        return None if self.steps[-1].passed else self.steps[-1].stage
+
+    def as_dict(self) -> dict[str, Any]:
+        """The form that `--json` prints."""
+        chunk = self.chunk
+        return {
+            "place": self.place,
+            "path": chunk.path if chunk else None,
+            "page": chunk.page if chunk else None,
+            "line": chunk.line if chunk else None,
+            "text": chunk.text if chunk else None,
+            "fell_at": self.fell_at,
+            "stages": [
+                {
+                    "stage": step.stage,
+                    "passed": step.passed,
+                    "says": step.says,
+                    "rank": step.rank.rank if step.rank else None,
+                    "score": step.rank.score if step.rank else None,
+                }
+                for step in self.steps
+            ],
+        }
+
+
+def why_not(retriever: Retriever, answer: Answer, place: str, filters: Filters | None = None) -> WhyNot:
+    """Follow the best passage of `place` ("handbook.pdf", "handbook.pdf:3") on the way to this answer.
+
+    The number is a page, slide or sheet, or a line where the format has none. `filters` are those that
+    the answer was asked with.
+    """
+    generation = retriever.generation
+    documents, number = _located(generation, place)
+    if not documents:
+        return WhyNot(place, None, (Step("index", False, _missing(generation, place)),))
+    stored = {row: chunk for each in documents for row, chunk in _chunks(generation, each).items()}
+    steps = [Step("index", True, f"{_names(documents)}: {len(stored)} passages are indexed")]
+    chunks = _on_page(stored, number)
+    if not chunks:
+        return WhyNot(place, None, (*steps, Step("page", False, _no_passage(documents, stored, number))))
+    allowed = retriever.scope(filters or Filters()).allowed
+    if allowed is not None:
+        inside = set(allowed.tolist()) & chunks.keys()
+        if not inside:
+            step = Step("filters", False, "the filters of the question leave it out")
+            return WhyNot(place, next(iter(chunks.values())), (*steps, step))
+        chunks = {row: chunks[row] for row in chunks if row in inside}
+    trial = _Trial(retriever, answer, filters, chunks)
+    return WhyNot(place, trial.chunk, (*steps, *trial.steps()))
+
+
+class _Trial:
+    """One passage, the best of `chunks`, before each stage in turn."""
+
+    def __init__(
+        self, retriever: Retriever, answer: Answer, filters: Filters | None, chunks: Mapping[int, Chunk]
+    ) -> None:
+        self.answer = answer
+        self.settings = retriever.settings
+        self.found: Found = retriever.find(answer.question, filters=filters)
+        self.whole = _whole_ranks(retriever, answer.question, filters)
+        self.row = min(chunks, key=lambda row: self._standing(row, chunks[row]))
+        self.chunk = chunks[self.row]
+
+    def steps(self) -> Iterator[Step]:
+        """Up to the first stage that leaves the passage out."""
+        yield self._dense()
+        yield self._lexical()
+        for stage in (self._fused, self._once, self._reread, self._shown, self._quoted, self._read):
+            if step := stage():
+                yield step
+                if not step.passed:
+                    return
+
+    def _standing(self, row: int, chunk: Chunk) -> tuple[int, ...]:
+        """Smaller is better: place among the hits, then in the last stage that ranked it."""
+        never = 1 << 62
+        hits = [hit.chunk.id for hit in self.answer.hits]
+        ranks = [self.found.ranks.get(stage, {}).get(row) for stage in ("rerank", "fused")]
+        dense = self.whole["dense"].get(row)
+        return (
+            hits.index(chunk.id) if chunk.id in hits else never,
+            *(rank.rank if rank else never for rank in (*ranks, dense)),
+        )
+
+    def _dense(self) -> Step:
+        rank = self.whole["dense"][self.row]
+        return _searched("dense", rank, len(self.whole["dense"]), self.settings.dense_depth, "cosine")
+
+    def _lexical(self) -> Step:
+        rank = self.whole["lexical"].get(self.row)
+        if rank is None:
+            return Step("lexical", False, "shares no word with the question")
+        return _searched("lexical", rank, len(self.whole["lexical"]), self.settings.lexical_depth, "BM25")
+
+    def _fused(self) -> Step:
+        rank = self.found.ranks["fused"].get(self.row)
+        if rank is None:
+            names = "retrieval.dense_depth or retrieval.lexical_depth"
+            return Step("fused", False, f"neither search took it up; raise {names} to look further down")
+        return Step("fused", True, f"rank {rank.rank}, score {rank.score:.3f}", rank)
+
+    def _once(self) -> Step | None:
+        reason = self._reason()
+        if reason is None or reason.startswith("ranked"):
+            return None
+        return Step("thinned", False, f"left out: {reason}")
+
+    def _reread(self) -> Step | None:
+        ranks = self.found.ranks.get("rerank")
+        if ranks is None:
+            return None
+        if rank := ranks.get(self.row):
+            return Step("rerank", True, f"rank {rank.rank} of {len(ranks)}, logit {rank.score:.2f}", rank)
+        says = f"not reread: only the first {len(ranks)} are (retrieval.rerank_pairs)"
+        return Step("rerank", self._number() is not None, says)
+
+    def _shown(self) -> Step:
+        if number := self._number():
+            return Step("top_k", True, f"passage [{number}] of the answer")
+        reason = self._reason() or f"not among the first {self.settings.top_k}"
+        return Step("top_k", False, f"{reason}; --top-k shows more")
+
+    def _quoted(self) -> Step:
+        if self.answer.abstained:
+            return Step("refusal", False, "the question was refused: see answer.refusal_threshold")
+        if any(citation.hit.chunk.id == self.chunk.id for citation in self.answer.citations):
+            return Step("answer", True, f"it is in the answer, as [{self._number()}]")
+        context = self.answer.context
+        if context and self.chunk.id in [hit.chunk.id for hit in context.dropped]:
+            size = f"{context.tokens} of {context.budget_tokens} tokens were used"
+            return Step("prompt", False, f"no room in the prompt: {size} (answer.context_tokens)")
+        return Step("sentence", False, "none of its sentences was chosen for the answer")
+
+    def _read(self) -> Step | None:
+        context = self.answer.context
+        if context and self.chunk.id in [hit.chunk.id for hit in context.used]:
+            return Step("prompt", True, "the model read it")
+        return None
+
+    def _number(self) -> int | None:
+        ids = [hit.chunk.id for hit in self.answer.hits]
+        return ids.index(self.chunk.id) + 1 if self.chunk.id in ids else None
+
+    def _reason(self) -> str | None:
+        return next((d.reason for d in self.found.dropped if d.hit.chunk.id == self.chunk.id), None)
+
+
+def _searched(stage: str, rank: Rank, total: int, depth: int, unit: str) -> Step:
+    says = f"rank {rank.rank} of {total}, {unit} {rank.score:.3f}"
+    passed = rank.rank <= depth
+    return Step(stage, passed, says if passed else f"{says}, beyond the first {depth}", rank)
+
+
+def _whole_ranks(retriever: Retriever, question: str, filters: Filters | None) -> dict[str, dict[int, Rank]]:
+    """Standing of every passage in both searches, however far down."""
+    generation, allowed = retriever.generation, retriever.scope(filters or Filters()).allowed
+    everything = max(generation.chunk_count, 1)
+    ids, cosines = generation.vectors.search(retriever.embedder.embed_query(question), everything, allowed)
+    words = generation.lexical.search(question, everything, allowed)
+    return {
+        "dense": {int(row): Rank(n, float(score)) for n, (row, score) in enumerate(zip(ids, cosines), 1)},
+        "lexical": {row: Rank(n, score) for n, (row, score) in enumerate(words, 1)},
+    }
+
+
+def _located(generation: Generation, place: str) -> tuple[list[StoredDocument], int | None]:
+    """The documents meant, and the number behind the colon; the whole may be a file's name, too."""
+    documents = generation.documents()
+    paths = [path for document in documents for path in document.paths]
+    numbered = _NUMBERED.fullmatch(place)
+    for pattern, number in ((place, None), (numbered[1], int(numbered[2]))) if numbered else ((place, None),):
+        found = matching(pattern, paths)
+        if found:
+            return [document for document in documents if found & set(document.paths)], number
+    return [], None
+
+
+def _chunks(generation: Generation, document: StoredDocument) -> dict[int, Chunk]:
+    return generation.rows.document_chunks(document.id)
+
+
+def _on_page(chunks: Mapping[int, Chunk], number: int | None) -> dict[int, Chunk]:
+    """The chunks on that page, or those that hold that line."""
+    if number is None:
+        return dict(chunks)
+    on_page = {row: chunk for row, chunk in chunks.items() if chunk.page == number}
+    if on_page:
+        return on_page
+    last: dict[str, int] = {}
+    for row, chunk in chunks.items():  # in reading order
+        if chunk.page is None and chunk.line is not None and chunk.line <= number:
+            last[chunk.document_id] = row
+    return {row: chunks[row] for row in last.values()}
+
+
+def _missing(generation: Generation, place: str) -> str:
+    """Why no document is there: it failed, it was empty, or nobody gave it in."""
+    numbered = _NUMBERED.fullmatch(place)
+    for pattern in (place, numbered[1]) if numbered else (place,):
+        for row in generation.ledger():
+            if matching(pattern, [row.path]):
+                return (
+                    f"{PurePath(row.path).name} is not in the index ({row.status}): {row.reason or 'no text'}"
+                )
+    name = numbered[1] if numbered else place
+    paths = [path for document in generation.documents() for path in document.paths]
+    return f"{name} is not in the index, and was not looked at. {nearest(name, paths)}"
+
+
+def _no_passage(documents: Sequence[StoredDocument], chunks: Mapping[int, Chunk], number: int | None) -> str:
+    unit = PLACE_WORDS.get(documents[0].unit, documents[0].unit).replace("p.", "page")
+    pages = sorted({chunk.page for chunk in chunks.values() if chunk.page is not None})
+    notes = "".join(f"; {note}" for document in documents for note in document.notes)
+    if not pages:
+        return f"no passage there: {_names(documents)} has no numbered pages or lines{notes}"
+    some = ", ".join(map(str, pages[:SHOWN_PAGES])) + (", ..." if len(pages) > SHOWN_PAGES else "")
+    return f"no passage on {unit} {number}; there are some on {some}{notes}"
+
+
+def _names(documents: Sequence[StoredDocument]) -> str:
+    names = [PurePath(document.paths[0]).name for document in documents]
+    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
