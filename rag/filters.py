@@ -168,8 +168,8 @@ def _hint(flag: str, value: str, files: Sequence[_File], generation: Generation)
         newest = max((file.changed for file in files if file.changed), default=None)
         return f"The newest file is of {newest}." if newest else "The index knows no file's date."
     indexed = {file.path for file in files}
-    for row in generation.ledger():
-        if row.path not in indexed and matching(value, [row.path]):
-            name, reason = PurePath(row.path).name, row.reason or row.status
-            return f"{name} was looked at, but nothing of it is indexed: {reason}."
+    ledger = {row.path: row for row in generation.ledger()}
+    for path in sorted(matching(value, ledger)):
+        reason = ledger[path].reason or "it has no text"
+        return f"{PurePath(path).name} is not in the index ({ledger[path].status}): {reason}."
     return nearest(value, indexed)

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePath
 from typing import Any
 
 from rag.filters import Filters
-from rag.pathglob import matching, nearest
+from rag.located import located, missing, named, no_passage, on_page
 from rag.retrieval import Found, Retriever
-from rag.store.chunks import StoredDocument
-from rag.store.generation import Generation
-from rag.types import PLACE_WORDS, Answer, Chunk, Rank
-
-_NUMBERED = re.compile(r"(.+):(\d{1,9})")
-SHOWN_PAGES = 12
+from rag.types import Answer, Chunk, Hit, Rank
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,14 +65,16 @@ def why_not(retriever: Retriever, answer: Answer, place: str, filters: Filters |
     the answer was asked with.
     """
     generation = retriever.generation
-    documents, number = _located(generation, place)
+    documents, number = located(generation, place)
     if not documents:
-        return WhyNot(place, None, (Step("index", False, _missing(generation, place)),))
-    stored = {row: chunk for each in documents for row, chunk in _chunks(generation, each).items()}
-    steps = [Step("index", True, f"{_names(documents)}: {len(stored)} passages are indexed")]
-    chunks = _on_page(stored, number)
+        return WhyNot(place, None, (Step("index", False, missing(generation, place)),))
+    stored = {
+        row: chunk for each in documents for row, chunk in generation.rows.document_chunks(each.id).items()
+    }
+    steps = [Step("index", True, f"{named(documents)}: {len(stored)} passages are indexed")]
+    chunks = on_page(stored, number)
     if not chunks:
-        return WhyNot(place, None, (*steps, Step("page", False, _no_passage(documents, stored, number))))
+        return WhyNot(place, None, (*steps, Step("page", False, no_passage(documents, stored, number))))
     allowed = retriever.scope(filters or Filters()).allowed
     if allowed is not None:
         inside = set(allowed.tolist()) & chunks.keys()
@@ -108,7 +103,15 @@ class _Trial:
         """Up to the first stage that leaves the passage out."""
         yield self._dense()
         yield self._lexical()
-        for stage in (self._fused, self._once, self._reread, self._shown, self._quoted, self._read):
+        for stage in (
+            self._fused,
+            self._once,
+            self._reread,
+            self._shown,
+            self._answered,
+            self._read,
+            self._quoted,
+        ):
             if step := stage():
                 yield step
                 if not step.passed:
@@ -163,22 +166,27 @@ class _Trial:
         reason = self._reason() or f"not among the first {self.settings.top_k}"
         return Step("top_k", False, f"{reason}; --top-k shows more")
 
-    def _quoted(self) -> Step:
-        if self.answer.abstained:
-            return Step("refusal", False, "the question was refused: see answer.refusal_threshold")
-        if any(citation.hit.chunk.id == self.chunk.id for citation in self.answer.citations):
-            return Step("answer", True, f"it is in the answer, as [{self._number()}]")
-        context = self.answer.context
-        if context and self.chunk.id in [hit.chunk.id for hit in context.dropped]:
-            size = f"{context.tokens} of {context.budget_tokens} tokens were used"
-            return Step("prompt", False, f"no room in the prompt: {size} (answer.context_tokens)")
-        return Step("sentence", False, "none of its sentences was chosen for the answer")
+    def _answered(self) -> Step | None:
+        if not self.answer.abstained:
+            return None
+        return Step("refusal", False, "the question was refused (answer.refusal_threshold)")
 
     def _read(self) -> Step | None:
         context = self.answer.context
-        if context and self.chunk.id in [hit.chunk.id for hit in context.used]:
+        if context and self._is_among(context.used):
             return Step("prompt", True, "the model read it")
+        if context and self._is_among(context.dropped):
+            size = f"{context.tokens} of {context.budget_tokens} tokens are used"
+            return Step("prompt", False, f"no room in the prompt: {size} (answer.context_tokens)")
         return None
+
+    def _quoted(self) -> Step:
+        if self._is_among([citation.hit for citation in self.answer.citations]):
+            return Step("answer", True, f"it is in the answer, as [{self._number()}]")
+        return Step("sentence", False, "none of its sentences was chosen for the answer")
+
+    def _is_among(self, hits: Sequence[Hit]) -> bool:
+        return any(hit.chunk.id == self.chunk.id for hit in hits)
 
     def _number(self) -> int | None:
         ids = [hit.chunk.id for hit in self.answer.hits]
@@ -204,62 +212,3 @@ def _whole_ranks(retriever: Retriever, question: str, filters: Filters | None) -
         "dense": {int(row): Rank(n, float(score)) for n, (row, score) in enumerate(zip(ids, cosines), 1)},
         "lexical": {row: Rank(n, score) for n, (row, score) in enumerate(words, 1)},
     }
-
-
-def _located(generation: Generation, place: str) -> tuple[list[StoredDocument], int | None]:
-    """The documents meant, and the number behind the colon; the whole may be a file's name, too."""
-    documents = generation.documents()
-    paths = [path for document in documents for path in document.paths]
-    numbered = _NUMBERED.fullmatch(place)
-    for pattern, number in ((place, None), (numbered[1], int(numbered[2]))) if numbered else ((place, None),):
-        found = matching(pattern, paths)
-        if found:
-            return [document for document in documents if found & set(document.paths)], number
-    return [], None
-
-
-def _chunks(generation: Generation, document: StoredDocument) -> dict[int, Chunk]:
-    return generation.rows.document_chunks(document.id)
-
-
-def _on_page(chunks: Mapping[int, Chunk], number: int | None) -> dict[int, Chunk]:
-    """The chunks on that page, or those that hold that line."""
-    if number is None:
-        return dict(chunks)
-    on_page = {row: chunk for row, chunk in chunks.items() if chunk.page == number}
-    if on_page:
-        return on_page
-    last: dict[str, int] = {}
-    for row, chunk in chunks.items():  # in reading order
-        if chunk.page is None and chunk.line is not None and chunk.line <= number:
-            last[chunk.document_id] = row
-    return {row: chunks[row] for row in last.values()}
-
-
-def _missing(generation: Generation, place: str) -> str:
-    """Why no document is there: it failed, it was empty, or nobody gave it in."""
-    numbered = _NUMBERED.fullmatch(place)
-    for pattern in (place, numbered[1]) if numbered else (place,):
-        for row in generation.ledger():
-            if matching(pattern, [row.path]):
-                return (
-                    f"{PurePath(row.path).name} is not in the index ({row.status}): {row.reason or 'no text'}"
-                )
-    name = numbered[1] if numbered else place
-    paths = [path for document in generation.documents() for path in document.paths]
-    return f"{name} is not in the index, and was not looked at. {nearest(name, paths)}"
-
-
-def _no_passage(documents: Sequence[StoredDocument], chunks: Mapping[int, Chunk], number: int | None) -> str:
-    unit = PLACE_WORDS.get(documents[0].unit, documents[0].unit).replace("p.", "page")
-    pages = sorted({chunk.page for chunk in chunks.values() if chunk.page is not None})
-    notes = "".join(f"; {note}" for document in documents for note in document.notes)
-    if not pages:
-        return f"no passage there: {_names(documents)} has no numbered pages or lines{notes}"
-    some = ", ".join(map(str, pages[:SHOWN_PAGES])) + (", ..." if len(pages) > SHOWN_PAGES else "")
-    return f"no passage on {unit} {number}; there are some on {some}{notes}"
-
-
-def _names(documents: Sequence[StoredDocument]) -> str:
-    names = [PurePath(document.paths[0]).name for document in documents]
-    return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
