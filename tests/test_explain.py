@@ -42,7 +42,9 @@ def test_a_narrow_terminal_gets_lines_that_fit_and_say_the_same(columns, width):
     columns(width)
     context = Context(900, 1000, (FIRST,), (SECOND,))
     explained = answer(context, (Dropped(TWIN, "nearly the same text as a-handbook-with-a-long-name.pdf"),))
-    verdict = WhyNot("c.pdf", TWIN.chunk, (Step("thinned", False, "left out: nearly the same text as a.pdf"),))
+    verdict = WhyNot(
+        "c.pdf", TWIN.chunk, (Step("thinned", False, "left out: nearly the same text as a.pdf"),)
+    )
     shown = "".join(
         (
             stages([FIRST, SECOND], io.StringIO()),
