@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import PurePath
 
 from rag.types import Chunk
 
@@ -46,7 +47,7 @@ def thin(chunks: Iterable[tuple[int, Chunk]], count: int, per_document: int = 0)
         passage = _Shingled(chunk)
         twin = next((other for other in seen if passage.is_like(other)), None)
         if twin:
-            dropped[row] = chunk, f"nearly the same text as {twin.chunk.place}"
+            dropped[row] = chunk, f"nearly the same text as {_place(twin.chunk, chunk)}"
             continue
         seen.append(passage)
         if per_document and taken[chunk.document_id] >= per_document:
@@ -58,6 +59,13 @@ def thin(chunks: Iterable[tuple[int, Chunk]], count: int, per_document: int = 0)
     for row in spare[: count - len(kept)]:
         kept[row] = dropped.pop(row)[0]
     return Thinned(kept, dropped)
+
+
+def _place(chunk: Chunk, beside: Chunk) -> str:
+    """Where `chunk` stands, with its folder if its file is called like another one."""
+    path, other = PurePath(chunk.path), PurePath(beside.path)
+    same_name = path != other and path.name == other.name
+    return f"{path.parent.name}/{chunk.place}" if same_name else chunk.place
 
 
 class _Shingled:

@@ -1,6 +1,7 @@
 """Which passages are the same once more, and how many one document may have."""
 
 import itertools
+from dataclasses import replace
 
 import pytest
 
@@ -63,6 +64,12 @@ def test_the_better_ranked_one_stays_and_the_other_names_it():
     assert {row: reason for row, (_, reason) in thinned.dropped.items()} == {
         3: "nearly the same text as v2.txt"
     }
+
+
+def test_files_of_one_name_are_told_apart_by_their_folders():
+    versions = [replace(chunk(TEXT, f"d{n}"), path=f"/x/v{n}/rules.pdf", page=4) for n in (1, 2)]
+    (_, reason), *_ = thin(enumerate(versions), 5).dropped.values()
+    assert reason == "nearly the same text as v1/rules.pdf p. 4"
 
 
 def test_no_more_is_read_than_needed():
