@@ -71,19 +71,8 @@ class Engine:
             yield Token(piece)
         abstained = text == NOT_IN_DOCUMENTS
         model = self.model.info if self.model else None
-        yield Done(
-            Answer(
-                question,
-                text,
-                tuple(citations),
-                hits,
-                abstained,
-                model,
-                clock.timings(),
-                found.dropped,
-                clock.context,
-            )
-        )
+        said = (question, text, tuple(citations), hits, abstained, model)
+        yield Done(Answer(*said, clock.timings(), found.dropped, clock.context))
 
     def _answer(
         self, question: str, hits: Hits, evidence: Evidence, clock: _Clock, cancel: threading.Event | None
