@@ -69,7 +69,9 @@ def explanation_record(answer: Answer) -> dict[str, Any]:
     context = answer.context
     numbers = {hit.chunk.id: number for number, hit in enumerate(answer.hits, 1)}
     return {
-        "dropped": [{**hit_record(each.hit), "reason": each.reason} for each in answer.dropped],
+        "dropped": [
+            {**hit_record(each.hit), "stage": each.stage, "reason": each.reason} for each in answer.dropped
+        ],
         "context": context
         and {
             "tokens": context.tokens,

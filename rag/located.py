@@ -64,6 +64,8 @@ def no_passage(documents: Sequence[StoredDocument], chunks: Mapping[int, Chunk],
     unit = PLACE_WORDS.get(documents[0].unit, documents[0].unit).replace("p.", "page")
     pages = sorted({chunk.page for chunk in chunks.values() if chunk.page is not None})
     notes = "".join(f"; {note}" for document in documents for note in document.notes)
+    if not chunks:
+        return f"{named(documents)} holds no text to search{notes}"
     if not pages:
         return f"no passage there: {named(documents)} has no numbered pages or lines{notes}"
     some = ", ".join(map(str, pages[:SHOWN_PAGES])) + (", ..." if len(pages) > SHOWN_PAGES else "")

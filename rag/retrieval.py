@@ -78,9 +78,13 @@ class Retriever:
             final = mix(final, stages["rerank"], self.settings.rerank_weight)
         ranks = {stage: _ranks(scores) for stage, scores in stages.items()}
         hits = [_hit(row, chunks[row], final[row], ranks) for row in _best_first(final)]
-        beyond = [Dropped(hit, f"ranked {n}, {depth} are shown") for n, hit in enumerate(hits, 1)][depth:]
+        beyond = [
+            Dropped(hit, "top_k", f"ranked {place}, {depth} are shown")
+            for place, hit in enumerate(hits[depth:], start=depth + 1)
+        ]
         repeated = [
-            Dropped(_hit(row, chunk, fused[row], ranks), why) for row, (chunk, why) in thinned.dropped.items()
+            Dropped(_hit(row, chunk, fused[row], ranks), "thinned", reason)
+            for row, (chunk, reason) in thinned.dropped.items()
         ]
         return Found(tuple(hits[:depth]), (*beyond, *repeated), ranks)
 

@@ -118,9 +118,13 @@ class Hit:
 
 @dataclass(frozen=True, slots=True)
 class Dropped:
-    """A passage that the search found and left out; `reason` continues the words "left out:"."""
+    """A passage that the search found and left out; `reason` continues the words "left out:".
+
+    `stage` is "thinned" (the same once more, or too many of one document) or "top_k" (beyond them).
+    """
 
     hit: Hit
+    stage: str
     reason: str
 
 

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rag.filters import Filters
 from rag.located import located, missing, named, no_passage, on_page
 from rag.retrieval import Found, Retriever
 from rag.types import Answer, Chunk, Hit, Rank
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,21 +72,21 @@ def why_not(retriever: Retriever, answer: Answer, place: str, filters: Filters |
     documents, number = located(generation, place)
     if not documents:
         return WhyNot(place, None, (Step("index", False, missing(generation, place)),))
+    scope = retriever.scope(filters or Filters())
     stored = {
-        row: chunk for each in documents for row, chunk in generation.rows.document_chunks(each.id).items()
+        row: scope.shown(chunk)
+        for document in documents
+        for row, chunk in generation.rows.document_chunks(document.id).items()
     }
     steps = [Step("index", True, f"{named(documents)}: {len(stored)} passages are indexed")]
     chunks = on_page(stored, number)
     if not chunks:
         return WhyNot(place, None, (*steps, Step("page", False, no_passage(documents, stored, number))))
-    allowed = retriever.scope(filters or Filters()).allowed
-    if allowed is not None:
-        inside = set(allowed.tolist()) & chunks.keys()
-        if not inside:
-            step = Step("filters", False, "the filters of the question leave it out")
-            return WhyNot(place, next(iter(chunks.values())), (*steps, step))
-        chunks = {row: chunks[row] for row in chunks if row in inside}
-    trial = _Trial(retriever, answer, filters, chunks)
+    inside = chunks if scope.allowed is None else _inside(chunks, scope.allowed)
+    if not inside:
+        step = Step("filters", False, "the filters of the question leave it out")
+        return WhyNot(place, next(iter(chunks.values())), (*steps, step))
+    trial = _Trial(retriever, answer, filters, inside)
     return WhyNot(place, trial.chunk, (*steps, *trial.steps()))
 
 
@@ -146,10 +150,8 @@ class _Trial:
         return Step("fused", True, f"rank {rank.rank}, score {rank.score:.3f}", rank)
 
     def _once(self) -> Step | None:
-        reason = self._reason()
-        if reason is None or reason.startswith("ranked"):
-            return None
-        return Step("thinned", False, f"left out: {reason}")
+        reason = self._reason("thinned")
+        return Step("thinned", False, f"left out: {reason}") if reason else None
 
     def _reread(self) -> Step | None:
         ranks = self.found.ranks.get("rerank")
@@ -163,7 +165,7 @@ class _Trial:
     def _shown(self) -> Step:
         if number := self._number():
             return Step("top_k", True, f"passage [{number}] of the answer")
-        reason = self._reason() or f"not among the first {self.settings.top_k}"
+        reason = self._reason("top_k") or f"not among the first {self.settings.top_k}"
         return Step("top_k", False, f"{reason}; --top-k shows more")
 
     def _answered(self) -> Step | None:
@@ -192,8 +194,14 @@ class _Trial:
         ids = [hit.chunk.id for hit in self.answer.hits]
         return ids.index(self.chunk.id) + 1 if self.chunk.id in ids else None
 
-    def _reason(self) -> str | None:
-        return next((d.reason for d in self.found.dropped if d.hit.chunk.id == self.chunk.id), None)
+    def _reason(self, stage: str) -> str | None:
+        dropped = (each for each in self.found.dropped if each.stage == stage)
+        return next((each.reason for each in dropped if self._is_among([each.hit])), None)
+
+
+def _inside(chunks: Mapping[int, Chunk], allowed: NDArray[np.int64]) -> dict[int, Chunk]:
+    rows = set(allowed.tolist())
+    return {row: chunk for row, chunk in chunks.items() if row in rows}
 
 
 def _searched(stage: str, rank: Rank, total: int, depth: int, unit: str) -> Step:

@@ -41,7 +41,9 @@ def test_a_wide_terminal_gets_a_table(columns):
 def test_a_narrow_terminal_gets_lines_that_fit_and_say_the_same(columns, width):
     columns(width)
     context = Context(900, 1000, (FIRST,), (SECOND,))
-    explained = answer(context, (Dropped(TWIN, "nearly the same text as a-handbook-with-a-long-name.pdf"),))
+    explained = answer(
+        context, (Dropped(TWIN, "thinned", "nearly the same text as a-handbook-with-a-long-name.pdf"),)
+    )
     verdict = WhyNot(
         "c.pdf", TWIN.chunk, (Step("thinned", False, "left out: nearly the same text as a.pdf"),)
     )
@@ -72,16 +74,18 @@ def test_nothing_left_out_needs_no_words():
 
 
 def test_the_record_numbers_passages_as_the_answer_does():
-    record = explanation_record(answer(Context(9, 10, (SECOND,), (FIRST,)), (Dropped(TWIN, "twice"),)))
+    record = explanation_record(
+        answer(Context(9, 10, (SECOND,), (FIRST,)), (Dropped(TWIN, "thinned", "twice"),))
+    )
     assert record["context"] == {"tokens": 9, "budget_tokens": 10, "used": [2], "dropped": [1]}
     (dropped,) = record["dropped"]
-    assert (dropped["path"], dropped["reason"]) == ("/d/c.pdf", "twice")
+    assert (dropped["path"], dropped["stage"], dropped["reason"]) == ("/d/c.pdf", "thinned", "twice")
     assert dropped["stages"] == {"fused": {"rank": 3, "score": 0.5}}
     assert explanation_record(answer())["context"] is None
 
 
 def test_control_characters_of_names_and_texts_do_not_reach_the_terminal():
     evil = ranked("red\x1b[31m", "/d/e\x1bvil.pdf", dense=(1, 0.5))
-    explained = answer(None, (Dropped(evil, f"nearly the same text as {evil.chunk.place}"),))
+    explained = answer(None, (Dropped(evil, "thinned", f"nearly the same text as {evil.chunk.place}"),))
     verdict = WhyNot("\x1bvil", evil.chunk, (Step("index", False, "no \x1bvil"),))
     assert "\x1b" not in left_out(explained, io.StringIO()) + why_not(verdict, io.StringIO())

@@ -19,6 +19,7 @@ FILES = {
     "/d/copy.pdf": ["Dogs bark.", f"{BEST.upper()} Really."],
     "/d/long.pdf": ["Cats sleep long in their baskets. " + "Their baskets are soft and warm. " * 40],
     **{f"/d/{n}.txt": [f"Note {n}: cats sleep somewhere."] for n in range(9)},
+    "/d/blank.txt": [],
     "/d/far.md": ["Quarterly accounts of the bakery."],
 }
 FAILED = {"/d/scan.pdf": "is protected by a password"}
@@ -63,6 +64,7 @@ def test_without_a_page_it_is_the_best_of_the_file(verdict_on):
         ("scan.pdf:3", {}, "index", "is protected by a password"),
         ("cats.pdf:9", {}, "page", "no passage on page 9; there are some on 1, 2, 3"),
         ("cats.pdf:1", {"filters": Filters(kinds=("txt",))}, "filters", "leave it out"),
+        ("blank.txt", {}, "page", "blank.txt holds no text to search"),
         ("far.md", {"dense_depth": 5}, "fused", "neither search"),
         ("copy.pdf:2", {}, "thinned", "nearly the same text as cats.pdf p. 1"),
         ("cats.pdf:2", {}, "rerank", "only the first 5"),
