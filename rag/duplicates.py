@@ -30,22 +30,26 @@ class Thinned:
     dropped: dict[int, tuple[Chunk, str]]
 
 
-def thin(chunks: Iterable[tuple[int, Chunk]], count: int, per_document: int = 0) -> Thinned:
+def thin(
+    chunks: Iterable[tuple[int, Chunk]], count: int, per_document: int = 0, question: str = ""
+) -> Thinned:
     """The first `count` chunks that are not nearly the same as one before them, best first.
 
     At most `per_document` (0: any number) of one document, unless there are not `count` otherwise.
-    No more chunks are taken from the iterable than needed.
+    Passages that a word of the question tells apart by their files or headings ("2023", "Berlin")
+    are not the same. No more chunks are taken from the iterable than needed.
     """
     kept: dict[int, Chunk] = {}
     dropped: dict[int, tuple[Chunk, str]] = {}
     spare: list[int] = []
     seen: list[_Shingled] = []
     taken: Counter[str] = Counter()
+    asked = frozenset(_words(question))
     for row, chunk in chunks:
         if len(kept) == count:
             break
         passage = _Shingled(chunk)
-        twin = next((other for other in seen if passage.is_like(other)), None)
+        twin = next((other for other in seen if passage.is_like(other, asked)), None)
         if twin:
             dropped[row] = chunk, f"nearly the same text as {_place(twin.chunk, chunk)}"
             continue
@@ -73,7 +77,7 @@ class _Shingled:
 
     def __init__(self, chunk: Chunk) -> None:
         self.chunk = chunk
-        self.words = _WORD.findall(chunk.text.casefold())
+        self.words = _words(chunk.text)
 
     @cached_property
     def shingles(self) -> frozenset[tuple[str, ...]]:
@@ -84,9 +88,19 @@ class _Shingled:
     def telling(self) -> Counter[str]:
         return Counter(word for word in self.words if _TELLING.fullmatch(word))
 
-    def is_like(self, other: _Shingled) -> bool:
+    @cached_property
+    def surroundings(self) -> frozenset[str]:
+        return frozenset(_words(f"{PurePath(self.chunk.path).stem} {self.chunk.context}"))
+
+    def is_like(self, other: _Shingled, asked: frozenset[str]) -> bool:
         shorter, longer = sorted((len(self.shingles), len(other.shingles)))
         if shorter < ALIKE * longer:
             return False
         shared = len(self.shingles & other.shingles)
-        return shared >= ALIKE * (shorter + longer - shared) and self.telling == other.telling
+        alike = shared >= ALIKE * (shorter + longer - shared) and self.telling == other.telling
+        # a word that the text holds as well tells nothing apart
+        return alike and not (asked & (self.surroundings ^ other.surroundings)).difference(self.words)
+
+
+def _words(text: str) -> list[str]:
+    return _WORD.findall(text.casefold().replace("_", " "))

@@ -67,7 +67,8 @@ class Retriever:
         stages = self._candidates(question, scope)
         fused = stages["fused"]
         wanted = max(depth, self.settings.rerank_pairs)
-        thinned = thin(self._read(_best_first(fused), scope), wanted, self.settings.per_document)
+        in_turn = self._read(_best_first(fused), scope)
+        thinned = thin(in_turn, wanted, self.settings.per_document, question)
         chunks = thinned.kept
         order = list(chunks)
         final = {row: fused[row] for row in order}

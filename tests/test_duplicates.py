@@ -72,6 +72,24 @@ def test_files_of_one_name_are_told_apart_by_their_folders():
     assert reason == "nearly the same text as v1/rules.pdf p. 4"
 
 
+@pytest.mark.parametrize(
+    ("question", "rows"),
+    [
+        ("When is the fee due?", [0]),
+        ("When was the fee due in 2023?", [0, 1]),
+        ("fee in Berlin", [0, 1]),
+        ("fee rules", [0]),
+    ],
+)
+def test_what_the_question_tells_apart_is_not_the_same(question, rows):
+    """`rules_2022.pdf` and `rules_2023.pdf` hold the same text, but only one is what was asked for."""
+    versions = [
+        replace(chunk(TEXT, f"d{n}"), path=f"/x/rules_{year}.pdf", heading=("Fees", town))
+        for n, (year, town) in enumerate([(2022, "Bonn"), (2023, "Berlin")])
+    ]
+    assert list(thin(enumerate(versions), 5, question=question).kept) == rows
+
+
 def test_no_more_is_read_than_needed():
     read = []
 
