@@ -16,10 +16,13 @@ if TYPE_CHECKING:
     import argparse
 
     from rag.engine import Engine
+    from rag.filters import Filters
     from rag.loader.progress import View
 
 QUIET_S = 2.0
 """A model that loads sooner is not worth a bar."""
+_IN = "only these documents: a file name, a folder or a glob as in .gitignore (repeatable)"
+_TYPE = "only this extension or kind: pdf, markdown, word, sheet, slides, mail (repeatable)"
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -27,6 +30,10 @@ def main(arguments: Sequence[str]) -> int:
     question = " ".join(flags.question).strip()
     if flags.json and not question:
         raise console.UsageError("--json needs a question", 'Write: rag_query.py --json "your question"')
+    if flags.why_not and not question:
+        raise console.UsageError(
+            "--why-not needs a question", f'Write: rag_query.py "your question" --why-not {flags.why_not}'
+        )
 
     from rag.engine import open_engine
     from rag.first_run import ensure_index
@@ -45,17 +52,19 @@ def main(arguments: Sequence[str]) -> int:
             "retrieval.top_k": flags.top_k,
         }
     )
+    filters = _filters(flags)
     ensure_index(flags.collection, settings, not flags.no_llm)
     with (
         shown(sys.stderr, console.is_terminal(sys.stderr), QUIET_S) as loading,
         open_engine(settings, flags.collection, not flags.no_llm, loading) as engine,
     ):
+        engine.retriever.scope(filters)  # a filter that fits nothing is to be said before any question
         if not question:
-            return _chat(engine, flags.explain, loading)
+            return _chat(engine, flags, filters, loading)
         if flags.json:
-            console.print_json(_answer_record(engine, question))
+            console.print_json(_answer_record(engine, question, flags, filters))
         else:
-            _show_answer(engine, question, flags.explain, loading)
+            _show_answer(engine, question, flags, filters, loading)
     return console.OK
 
 
@@ -76,51 +85,88 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--context", metavar="N", type=int, help="tokens of prompt and answer (default: what answers need)")
     add("--max-memory", metavar="SIZE", help="cap for the model's process, as in 8GB")
     add("--top-k", metavar="N", type=int, help="passages that the answer rests on (default: 5)")
+    add("--in", metavar="GLOB", dest="within", action="append", default=[], help=_IN)
+    add("--since", metavar="DATE", help="only files changed since then: 2024-05-31, 30d, 6m or 1y")
+    add("--type", metavar="T", dest="kinds", action="append", default=[], help=_TYPE)
     add("--no-llm", action="store_true", help="answer at once with the best sentences, quoted")
-    add("--explain", action="store_true", help="show each passage's rank in every stage of the search")
+    add(
+        "--explain",
+        action="store_true",
+        help="show ranks in every stage of the search, and what was left out",
+    )
+    add("--why-not", metavar="PATH[:PAGE]", help="tell at which stage the best passage of a place fell out")
     add("--json", action="store_true", help="print one JSON object and nothing else")
     return parser.parse_args(arguments)
 
 
-def _answer_record(engine: Engine, question: str) -> dict[str, Any]:
+def _filters(flags: argparse.Namespace) -> Filters:
+    from datetime import date
+
+    from rag.filters import Filters, first_day
+
+    since = first_day(flags.since, date.today()) if flags.since else None
+    return Filters(tuple(flags.within), since, tuple(flags.kinds))
+
+
+def _answer_record(
+    engine: Engine, question: str, flags: argparse.Namespace, filters: Filters
+) -> dict[str, Any]:
+    from rag.explain import explanation_record
     from rag.records import answer_record
     from rag.types import Done
+    from rag.why_not import why_not
 
-    events = list(engine.ask(question))
-    return answer_record(next(event.answer for event in events if isinstance(event, Done)))
+    events = list(engine.ask(question, filters=filters))
+    answer = next(event.answer for event in events if isinstance(event, Done))
+    record = answer_record(answer)
+    if filters:
+        record["filters"] = filters.as_dict()
+    if flags.explain:
+        record |= explanation_record(answer)
+    if flags.why_not:
+        record["why_not"] = why_not(engine.retriever, answer, flags.why_not, filters).as_dict()
+    return record
 
 
-def _show_answer(engine: Engine, question: str, explain: bool, loading: View) -> None:
+def _show_answer(
+    engine: Engine, question: str, flags: argparse.Namespace, filters: Filters, loading: View
+) -> None:
     """Print sources, then the answer as it comes, then its footnotes; in between, how the model loads."""
-    from rag import render
+    from rag import explain, render
     from rag.types import Done, Sources, Token
+    from rag.why_not import why_not
 
     out = sys.stdout
     lines = render.Wrapper(render.width() if console.is_terminal(out) else None)
-    for event in engine.ask(question):
+    for event in engine.ask(question, filters=filters):
         loading.hide()
         match event:
             case Sources(hits):
                 out.write(render.sources(hits, out))
-                if explain:
-                    out.write(render.stages(hits, out))
+                if flags.explain:
+                    out.write(explain.stages(hits, out))
                 out.write("\n")
             case Token(text):
                 out.write(lines.feed(console.clean(text)))
             case Done(answer):
                 out.write(lines.flush() + "\n\n" + render.footnotes(answer, out))
+                if flags.explain:
+                    out.write(explain.left_out(answer, out) + explain.meter(answer, out))
+                if flags.why_not:
+                    verdict = why_not(engine.retriever, answer, flags.why_not, filters)
+                    out.write(explain.why_not(verdict, out))
         out.flush()
         loading.hide(isinstance(event, Done))
 
 
-def _chat(engine: Engine, explain: bool, loading: View) -> int:
+def _chat(engine: Engine, flags: argparse.Namespace, filters: Filters, loading: View) -> int:
     """Answer one question after another until the input ends."""
     from rag.chat import questions
 
     loading.hide()
     for question in questions():
         try:
-            _show_answer(engine, question, explain, loading)
+            _show_answer(engine, question, flags, filters, loading)
         except KeyboardInterrupt:
             print("\n(stopped)")
     return console.OK

@@ -11,6 +11,7 @@ from dataclasses import replace
 from rag.citations import footnoted, quote, supported_only
 from rag.embedding import load_embedder
 from rag.evidence import Evidence, EvidenceFinder
+from rag.filters import Filters
 from rag.loader.base import LanguageModel, Report, Sampling, Usage
 from rag.places import index_root
 from rag.prompt import build_prompt
@@ -18,7 +19,7 @@ from rag.reranking import load_reranker
 from rag.retrieval import Retriever
 from rag.settings import DEFAULT_COLLECTION, AnswerSettings, Settings
 from rag.store.generation import Collection
-from rag.types import Answer, Citation, Done, Event, Hit, Message, Prompt, Sources, Timings, Token
+from rag.types import Answer, Citation, Context, Done, Event, Hit, Message, Prompt, Sources, Timings, Token
 
 NOT_IN_DOCUMENTS = "Not in your documents."
 TRUSTED_PARAMETERS = 1_000_000_000
@@ -45,14 +46,18 @@ class Engine:
         self.model = model
         self.settings = settings
 
-    def ask(self, question: str, cancel: threading.Event | None = None) -> Iterator[Event]:
+    def ask(
+        self, question: str, cancel: threading.Event | None = None, filters: Filters | None = None
+    ) -> Iterator[Event]:
         """Stream `Sources`, then `Token`s, then `Done` with the whole answer.
 
         The tokens' texts joined are the answer's text. Setting `cancel` ends the model's words
-        within a token; what was said until then is the answer. Raises ModelError.
+        within a token; what was said until then is the answer. Raises ModelError, and UsageError when
+        the filters let no document through.
         """
         clock = _Clock()
-        hits = tuple(self.retriever.search(question))
+        found = self.retriever.find(question, filters=filters)
+        hits = found.hits
         clock.retrieved()
         yield Sources(hits)
         evidence = self.evidence.find(question, hits)
@@ -66,7 +71,8 @@ class Engine:
             yield Token(piece)
         abstained = text == NOT_IN_DOCUMENTS
         model = self.model.info if self.model else None
-        yield Done(Answer(question, text, tuple(citations), hits, abstained, model, clock.timings()))
+        said = (question, text, tuple(citations), hits, abstained, model)
+        yield Done(Answer(*said, clock.timings(), found.dropped, clock.context))
 
     def _answer(
         self, question: str, hits: Hits, evidence: Evidence, clock: _Clock, cancel: threading.Event | None
@@ -75,7 +81,7 @@ class Engine:
         if evidence.relevance < self.settings.refusal_threshold:
             yield NOT_IN_DOCUMENTS
         elif self.model and not self._evidence_leads(self.model):
-            prompt = self._prompt(self.model, question, hits)
+            prompt = self._prompt(self.model, question, hits, clock)
             words = self.model.stream(prompt.messages, self._sampling(), cancel)
             yield from footnoted(clock.count(words), prompt.used_hits)
         else:
@@ -95,14 +101,17 @@ class Engine:
         """What a weak model can add to the quotes. It reads only their passages: fewer tokens."""
         numbers = {piece.number for piece in quoted if isinstance(piece, Citation)}
         said = question + "".join(piece for piece in quoted if isinstance(piece, str))
-        prompt = self._prompt(model, question, [hits[number - 1] for number in sorted(numbers)])
+        prompt = self._prompt(model, question, [hits[number - 1] for number in sorted(numbers)], clock)
         words = model.stream(prompt.messages, self._sampling(SUPPORTING_TOKENS), cancel)
         yield from supported_only(clock.count(words), hits, numbers, said)
 
-    def _prompt(self, model: LanguageModel, question: str, hits: Sequence[Hit]) -> Prompt:
+    def _prompt(self, model: LanguageModel, question: str, hits: Sequence[Hit], clock: _Clock) -> Prompt:
         model.count_tokens([Message("user", question)])  # waits: a second way to load may have less context
         room = model.info.context_tokens - self.settings.answer_tokens
-        return build_prompt(question, hits, min(self.settings.context_tokens, room), model.count_tokens)
+        budget = min(self.settings.context_tokens, room)
+        prompt = build_prompt(question, hits, budget, model.count_tokens)
+        clock.context = Context(prompt.token_count, budget, prompt.used_hits, prompt.dropped_hits)
+        return prompt
 
     def _sampling(self, longest: int | None = None) -> Sampling:
         tokens = min(self.settings.answer_tokens, longest or self.settings.answer_tokens)
@@ -151,9 +160,10 @@ def open_engine(
 
 
 class _Clock:
-    """Takes the times and token counts of one answer."""
+    """Takes the times and token counts of one answer, and what its model read."""
 
     def __init__(self) -> None:
+        self.context: Context | None = None
         self._start = time.perf_counter()
         self._timings = Timings()
 

@@ -1,4 +1,4 @@
-"""Sources, footnotes and search stages as text for a terminal."""
+"""Sources and footnotes as text for a terminal."""
 
 from __future__ import annotations
 
@@ -75,21 +75,6 @@ def footnotes(answer: Answer, out: IO[str]) -> str:
     if answer.model:
         lines += [_fit(f"Note: {note}", width()) for note in answer.model.notes]
     return "".join(line + "\n" for line in lines)
-
-
-def stages(hits: Sequence[Hit], out: IO[str]) -> str:
-    """A table of each passage's rank and score in every stage of the search."""
-    names = list(dict.fromkeys(stage for hit in hits for stage in hit.how))
-    rows = [["", *names, "score", "place"]]
-    for number, hit in enumerate(hits, start=1):
-        cells = [
-            f"{hit.how[stage].rank} ({hit.how[stage].score:.3f})" if stage in hit.how else "-"
-            for stage in names
-        ]
-        rows.append([f"[{number}]", *cells, f"{hit.score:.3f}", clean_line(hit.chunk.place)])
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
-    return "\n" + "\n".join([paint(lines[0], "2", out), *lines[1:]]) + "\n"
 
 
 def _trail(hit: Hit) -> str:

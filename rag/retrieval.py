@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from rag.duplicates import thin
 from rag.embedding import Embedder
+from rag.filters import Filters, Scope, resolve
 from rag.reranking import Reranker
 from rag.settings import RetrievalSettings
 from rag.store.generation import Generation
-from rag.types import Hit, Rank
+from rag.types import Chunk, Dropped, Hit, Rank
 
 if TYPE_CHECKING:
     import numpy as np
@@ -17,6 +20,20 @@ if TYPE_CHECKING:
 
 Scores = dict[int, float]
 """Chunk row id to score."""
+READ_AT_ONCE = 32
+"""Candidates whose text is fetched together; most searches look at fewer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What a search saw: `hits` and what was `dropped` before them or after them, both best first.
+
+    `ranks` gives for each stage the standing of every chunk row that it scored.
+    """
+
+    hits: tuple[Hit, ...]
+    dropped: tuple[Dropped, ...]
+    ranks: Mapping[str, Mapping[int, Rank]]
 
 
 class Retriever:
@@ -34,14 +51,26 @@ class Retriever:
         self.embedder = embedder
         self.reranker = reranker
         self.settings = settings
+        self._scopes: dict[Filters, Scope] = {}
 
-    def search(self, question: str, depth: int | None = None) -> list[Hit]:
-        """The `depth` (by default `top_k`) most relevant passages, best first."""
+    def search(self, question: str, depth: int | None = None, filters: Filters | None = None) -> list[Hit]:
+        """The `depth` (by default `top_k`) most relevant passages, best first.
+
+        Raises UsageError when the filters let no document through.
+        """
+        return list(self.find(question, depth, filters).hits)
+
+    def find(self, question: str, depth: int | None = None, filters: Filters | None = None) -> Found:
+        """What `search` returns, and why it is that."""
         depth = depth or self.settings.top_k
-        stages = self._candidates(question)
+        scope = self.scope(filters or Filters())
+        stages = self._candidates(question, scope)
         fused = stages["fused"]
-        order = sorted(fused, key=lambda row: -fused[row])[: max(depth, self.settings.rerank_pairs)]
-        chunks = self.generation.chunks(order)
+        wanted = max(depth, self.settings.rerank_pairs)
+        in_turn = self._read(_best_first(fused), scope)
+        thinned = thin(in_turn, wanted, self.settings.per_document, question)
+        chunks = thinned.kept
+        order = list(chunks)
         final = {row: fused[row] for row in order}
         if self.reranker and self.settings.rerank_pairs:
             reread = order[: self.settings.rerank_pairs]
@@ -49,16 +78,35 @@ class Retriever:
             stages["rerank"] = {row: float(logit) for row, logit in zip(reread, logits)}
             final = mix(final, stages["rerank"], self.settings.rerank_weight)
         ranks = {stage: _ranks(scores) for stage, scores in stages.items()}
-        return [
-            Hit(chunks[row], final[row], {stage: seen[row] for stage, seen in ranks.items() if row in seen})
-            for row in sorted(order, key=lambda row: -final[row])[:depth]
+        hits = [_hit(row, chunks[row], final[row], ranks) for row in _best_first(final)]
+        beyond = [
+            Dropped(hit, "top_k", f"ranked {place}, {depth} are shown")
+            for place, hit in enumerate(hits[depth:], start=depth + 1)
         ]
+        repeated = [
+            Dropped(_hit(row, chunk, fused[row], ranks), "thinned", reason)
+            for row, (chunk, reason) in thinned.dropped.items()
+        ]
+        return Found(tuple(hits[:depth]), (*beyond, *repeated), ranks)
 
-    def _candidates(self, question: str) -> dict[str, Scores]:
+    def scope(self, filters: Filters) -> Scope:
+        """Where a search with these filters looks. Raises UsageError when that is nowhere."""
+        if filters not in self._scopes:  # an open generation never changes
+            self._scopes[filters] = resolve(filters, self.generation)
+        return self._scopes[filters]
+
+    def _read(self, rows: Sequence[int], scope: Scope) -> Iterator[tuple[int, Chunk]]:
+        """The chunks of these rows, in this order."""
+        for first in range(0, len(rows), READ_AT_ONCE):
+            batch = rows[first : first + READ_AT_ONCE]
+            chunks = self.generation.chunks(batch)
+            yield from ((row, scope.shown(chunks[row])) for row in batch)
+
+    def _candidates(self, question: str, scope: Scope) -> dict[str, Scores]:
         """Scores of each stage before reranking: cosine, BM25, and both fused."""
         query = self.embedder.embed_query(question)
-        dense = dict(_pairs(*self.generation.vectors.search(query, self.settings.dense_depth)))
-        lexical = dict(self.generation.lexical.search(question, self.settings.lexical_depth))
+        dense = dict(_pairs(*self.generation.vectors.search(query, self.settings.dense_depth, scope.allowed)))
+        lexical = dict(self.generation.lexical.search(question, self.settings.lexical_depth, scope.allowed))
         # A passage that only the word search found still has a cosine: look its vector up.
         unseen = [row for row in lexical if row not in dense]
         if unseen:
@@ -97,9 +145,16 @@ def sigmoid(logit: float) -> float:
     return 1 / (1 + exp(-logit)) if logit >= 0 else exp(logit) / (1 + exp(logit))
 
 
+def _best_first(scores: Scores) -> list[int]:
+    return sorted(scores, key=lambda row: -scores[row])
+
+
 def _ranks(scores: Scores) -> dict[int, Rank]:
-    order = sorted(scores, key=lambda row: -scores[row])
-    return {row: Rank(place, scores[row]) for place, row in enumerate(order, start=1)}
+    return {row: Rank(place, scores[row]) for place, row in enumerate(_best_first(scores), start=1)}
+
+
+def _hit(row: int, chunk: Chunk, score: float, ranks: Mapping[str, Mapping[int, Rank]]) -> Hit:
+    return Hit(chunk, score, {stage: seen[row] for stage, seen in ranks.items() if row in seen})
 
 
 def _pairs(ids: NDArray[np.int64] | Sequence[int], scores: NDArray[np.float32]) -> list[tuple[int, float]]:

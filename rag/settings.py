@@ -72,6 +72,7 @@ class RetrievalSettings(_Frozen):
     )
     rerank_pairs: int = Field(7, ge=0, le=100, description="candidates the cross-encoder rereads")
     rerank_weight: float = Field(0.07, ge=0, description="worth of one logit of it in the final score")
+    per_document: int = Field(0, ge=0, description="passages of one document while others match; 0: any")
 
 
 class AnswerSettings(_Frozen):

@@ -117,6 +117,18 @@ class Hit:
 
 
 @dataclass(frozen=True, slots=True)
+class Dropped:
+    """A passage that the search found and left out; `reason` continues the words "left out:".
+
+    `stage` is "thinned" (the same once more, or too many of one document) or "top_k" (beyond them).
+    """
+
+    hit: Hit
+    stage: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class Message:
     """One turn of a conversation: `role` is "system", "user" or "assistant"."""
 
@@ -190,8 +202,24 @@ class ModelInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Context:
+    """What a model was given to read: `tokens` of the `budget_tokens` that a prompt may have.
+
+    `used` passages stand in the prompt, `dropped` ones found no room.
+    """
+
+    tokens: int
+    budget_tokens: int
+    used: tuple[Hit, ...]
+    dropped: tuple[Hit, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Answer:
-    """What the user is shown; `abstained` means "not in your documents"."""
+    """What the user is shown; `abstained` means "not in your documents".
+
+    `dropped` is what the search left out, best first; `context` is None where no model read anything.
+    """
 
     question: str
     text: str
@@ -200,6 +228,8 @@ class Answer:
     abstained: bool
     model: ModelInfo | None
     timings: Timings
+    dropped: tuple[Dropped, ...] = ()
+    context: Context | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ import pytest
 from rag.citations import UNSUPPORTED_MARK
 from rag.engine import NOT_IN_DOCUMENTS, Engine
 from rag.evidence import EvidenceFinder
+from rag.filters import Filters
 from rag.retrieval import Retriever
 from rag.settings import AnswerSettings, RetrievalSettings
 from rag.types import Done, Sources, Token
@@ -28,8 +29,8 @@ def make_engine(tmp_path):
         yield make
 
 
-def drain(engine, question=QUESTION, cancel=None):
-    events = list(engine.ask(question, cancel))
+def drain(engine, question=QUESTION, cancel=None, filters=None):
+    events = list(engine.ask(question, cancel, filters))
     assert isinstance(events[0], Sources) and isinstance(events[-1], Done)
     assert all(isinstance(event, Token) for event in events[1:-1])
     answer = events[-1].answer
@@ -87,3 +88,19 @@ def test_the_prompt_budget_holds(make_engine):
     engine = make_engine(model, context_tokens=256)
     drain(engine)
     assert model.count_tokens(model.prompts[0]) <= 256
+
+
+def test_what_was_left_out_and_what_the_model_read_come_with_the_answer(make_engine):
+    model = EchoModel(parameters=7_000_000_000)
+    answer = drain(make_engine(model, context_tokens=256))
+    context = answer.context
+    assert context.tokens == model.count_tokens(model.prompts[0]) <= context.budget_tokens == 256
+    assert context.used + context.dropped == answer.hits
+    assert [each.reason for each in answer.dropped] == ["ranked 3, 2 are shown", "ranked 4, 2 are shown"]
+    assert drain(make_engine(None)).context is None
+
+
+def test_only_documents_that_pass_the_filters_are_quoted(make_engine):
+    answer = drain(make_engine(None), filters=Filters(within=("2.txt", "1.txt")))
+    assert {hit.chunk.path for hit in answer.hits} == {"1.txt", "2.txt"} and answer.abstained
+    assert drain(make_engine(None), filters=Filters(within=("0.txt",))).citations[0].hit.chunk.path == "0.txt"

@@ -68,6 +68,42 @@ def test_explain_shows_every_stage(index):
     assert all(stage in done.stdout for stage in ("dense", "lexical", "fused", "rerank"))
 
 
+def test_explain_and_why_not_add_their_keys(index):
+    flags = ["--explain", "--why-not", "choosing-a-model.md", "--in", "*.md", "--in", "errors.html"]
+    record = json.loads(query("--json", *flags, "--since", "10y", QUESTION, index=index).stdout)
+    promised = ["question", "answer", "abstained", "citations", "hits", "model", "timings"]
+    assert list(record) == [*promised, "filters", "dropped", "context", "why_not"]
+    assert record["filters"]["in"] == ["*.md", "errors.html"] and record["filters"]["type"] == []
+    assert {Path(hit["path"]).suffix for hit in record["hits"]} == {".md", ".html"}
+    assert all(each["reason"] for each in record["dropped"])
+    assert record["context"]["used"] and record["context"]["tokens"] <= record["context"]["budget_tokens"]
+    assert record["why_not"]["fell_at"] is None and record["why_not"]["stages"][-1]["stage"] == "answer"
+
+
+def test_the_way_of_a_passage_is_told_in_words(index):
+    done = query("--no-llm", QUESTION, "--why-not", "tuning-and-memory.pdf:3", index=index)
+    way = done.stdout.partition("Why not tuning-and-memory.pdf:3")[2].splitlines()
+    assert [line.split()[1] for line in way if line.startswith(("ok ", "out"))][:4] == [
+        "index",
+        "dense",
+        "lexical",
+        "fused",
+    ]
+    assert way[-1].startswith("out")
+
+
+def test_filters_hold_for_every_question_of_a_chat(index):
+    done = query("--no-llm", "--type", "pdf", index=index, stdin=f"{QUESTION}\nWhat is AWQ?\n")
+    sources = [line for line in done.stdout.splitlines() if line.startswith(" [")]
+    assert len(sources) == 10 and all("tuning-and-memory.pdf p." in line for line in sources)
+
+
+def test_a_chat_that_no_document_may_answer_does_not_begin(index):
+    done = query("--no-llm", "--type", "pptx", index=index, stdin=f"{QUESTION}\n")
+    assert done.returncode == 2 and done.stdout == ""
+    assert "no document matches --type pptx" in done.stderr and "docx (1)" in done.stderr
+
+
 def test_a_chat_answers_line_by_line_and_ends_with_its_input(index):
     done = query("--no-llm", index=index, stdin=f"{QUESTION}\n\n/nonsense\n/quit\nnever asked\n")
     assert done.returncode == 0
@@ -84,6 +120,9 @@ def test_a_chat_answers_line_by_line_and_ends_with_its_input(index):
         (["--max-memory", "lots", "q"], 2, "usage"),
         (["--top-k", "0", "q"], 2, "settings"),
         (["--no-such-flag", "q"], 2, "usage"),
+        (["--since", "yesteryear", "q"], 2, "usage"),
+        (["--in", "nowhere/*.txt", "q"], 2, "usage"),
+        (["--why-not", "errors.html"], 2, "usage"),
         ([], 2, "usage"),
     ],
 )

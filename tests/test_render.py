@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag.render import Wrapper, footnotes, sources, stages
+from rag.explain import stages
+from rag.render import Wrapper, footnotes, sources
 from rag.types import Answer, Citation, Rank, Timings
 from tests.fakes import hit
 

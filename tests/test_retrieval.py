@@ -10,6 +10,7 @@ from rag.settings import ChunkSettings, EmbeddingSettings, RetrievalSettings
 from rag.store.generation import Collection
 from rag.types import Chunk, Document, Section
 from tests.fakes import HashingEmbedder, OverlapReranker
+from tests.shelves import shelve
 
 TEXTS = [
     "Cats sleep sixteen hours a day.",
@@ -85,3 +86,51 @@ def test_an_index_names_the_embedder_that_made_it_unless_the_settings_do(tmp_pat
     collection = build(tmp_path, HashingEmbedder())
     assert collection.embedding(unset).model == HashingEmbedder.source
     assert collection.embedding(named).model == "bundled"
+
+
+VERSIONS = {
+    f"/d/v{n}/rules.pdf": [
+        "Cats sleep sixteen hours a day, on whatever is soft and near a stove or in the sun."
+    ]
+    for n in range(4)
+}
+VERSIONS |= {path: [f"{pages[0]} {'Yes. ' * n}"] for n, (path, pages) in enumerate(VERSIONS.items())}
+OTHERS = {
+    "/d/cats.pdf": ["Cats sleep.", "Cats sleep long.", "Cats eat."],
+    "/d/dogs.pdf": ["Dogs sleep less."],
+}
+
+
+@pytest.fixture
+def find_cats(tmp_path):
+    embedder = HashingEmbedder()
+    with shelve(tmp_path, VERSIONS | OTHERS, embedder).open() as generation:
+        yield lambda question="How long do cats sleep a day?", **settings: Retriever(
+            generation, embedder, OverlapReranker(), RetrievalSettings(**{"top_k": 4, **settings})
+        ).find(question)
+
+
+def test_versions_of_a_passage_are_shown_once_and_make_room_for_others(find_cats):
+    found = find_cats("Where do cats sleep: is it soft, near a stove, or in the sun?", rerank_pairs=4)
+    texts = [hit.chunk.text for hit in found.hits]
+    assert len(texts) == 4 and sum("sixteen" in text for text in texts) == 1
+    twins = [each for each in found.dropped if each.stage == "thinned"]
+    assert len(twins) == 3 and all("rules.pdf p. 1" in each.reason for each in twins)
+    assert not {each.hit.chunk.id for each in twins} & {hit.chunk.id for hit in found.hits}
+
+
+def test_a_cap_makes_room_for_other_documents(find_cats):
+    def documents(**settings):
+        return [hit.chunk.path for hit in find_cats(rerank_pairs=3, top_k=3, **settings).hits]
+
+    assert documents().count("/d/cats.pdf") == 2 and "/d/dogs.pdf" not in documents()
+    assert documents(per_document=1).count("/d/cats.pdf") == 1 and "/d/dogs.pdf" in documents(per_document=1)
+    assert len(find_cats(top_k=5, per_document=1).hits) == 5  # rather too many of one than too few
+
+
+def test_ranks_tell_where_each_candidate_stood(find_cats):
+    found = find_cats()
+    for hit in [*found.hits, *(each.hit for each in found.dropped)]:
+        assert hit.how["fused"] in found.ranks["fused"].values()
+    scores = [rank.score for rank in sorted(found.ranks["fused"].values(), key=lambda rank: rank.rank)]
+    assert len(scores) == 8 and scores == sorted(scores, reverse=True)

@@ -1,13 +1,14 @@
 """The word index: BM25, plain-text questions, filters, and shared segments that stay as they are."""
 
 import hashlib
+import random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from rag.errors import IndexDamaged
-from rag.store.lexical import LOCKS, MUTABLE, LexicalIndex, LexicalSettings, analyse
+from rag.store.lexical import FEW_ALLOWED, LOCKS, MUTABLE, LexicalIndex, LexicalSettings, analyse
 
 PASSAGES = {
     3: "The cat sat on the mat. Cats purr.",
@@ -114,6 +115,24 @@ def test_filters_act_inside_the_search(index):
     assert dict(index.search(everything, 10, allowed=[17, 41])) == pytest.approx(
         {17: scores[17], 41: scores[41]}
     )
+
+
+def test_many_allowed_ids_find_what_a_search_of_all_finds_among_them(tmp_path):
+    rng = random.Random(5)
+    passages = {n: " ".join(rng.choices("cat dog hen owl fox".split(), k=1 + n % 9)) for n in range(1500)}
+    index = built(tmp_path / "i", passages, PLAIN)
+    everything = index.search("cat fox", len(passages))
+    worst = [id for id, _ in everything[-200:]]
+    unfound = sorted(set(passages) - {id for id, _ in everything})
+    for few in (worst, [], unfound[:100]):
+        allowed = sorted({*few, *rng.sample(range(1500), 1100)} - {id for id, _ in everything[:50]})
+        assert len(allowed) > FEW_ALLOWED
+        expected = [score for id, score in everything if id in set(allowed)]
+        for k in (1, 10, 2000):
+            found_pairs = index.search("cat fox", k, allowed)
+            assert [score for _, score in found_pairs] == pytest.approx(expected[:k])
+            assert all(dict(everything)[id] == score for id, score in found_pairs)
+            assert {id for id, _ in found_pairs} <= set(allowed)
 
 
 def test_stemming_and_stop_words_are_settings(tmp_path):

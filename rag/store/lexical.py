@@ -19,10 +19,15 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    Ids = Sequence[int] | NDArray[np.int64]
+
 HEAP_BYTES = 20_000_000
 """The indexing buffer, emptied into a segment when full; tantivy wants 15 MB at least."""
 
 MAX_QUERY_TERMS = 256
+FEW_ALLOWED = 1000
+"""Up to here the ids that may be found are part of the query, which costs 1.5 to 3 ms a thousand; more are
+picked out of an unfiltered search as deep as it takes: 0.7 ms for 30,000 of 60,000, not 46 (2.4 for none)."""
 MAX_TOKEN_BYTES = 64
 LOCKS = frozenset({".tantivy-writer.lock", ".tantivy-meta.lock"})
 """Empty files that tantivy creates next to an index, also when it only reads."""
@@ -114,7 +119,7 @@ class LexicalIndex:
         """The index terms of a text, in order, as search and indexing see them."""
         return self._analyzer.analyze(analyse(_clean(text)))
 
-    def search(self, question: str, k: int, allowed: Sequence[int] | None = None) -> list[tuple[int, float]]:
+    def search(self, question: str, k: int, allowed: Ids | None = None) -> list[tuple[int, float]]:
         """Ids and BM25 scores of the `k` passages that share the rarest words with the question, best first.
 
         Every character of the question is plain text. With `allowed` only those ids compete.
@@ -123,8 +128,26 @@ class LexicalIndex:
         k = min(k, len(self))
         if not terms or k <= 0 or (allowed is not None and not len(allowed)):
             return []
-        hits = self._searcher.search(self._query(terms, allowed), k, count=False).hits
+        if allowed is not None and len(allowed) > FEW_ALLOWED:
+            return self._pick(self._query(terms, None), k, allowed)
+        return self._best(self._query(terms, allowed), k)
+
+    def _best(self, query: Any, k: int) -> list[tuple[int, float]]:
+        hits = self._searcher.search(query, k, count=False).hits
         return list(zip(self._ids_of(hits), (score for score, _ in hits)))
+
+    def _pick(self, query: Any, k: int, allowed: Ids) -> list[tuple[int, float]]:
+        """The `k` best of `allowed`: the order and the scores are those of the unfiltered search."""
+        import numpy as np
+
+        depth = min(2 * k * len(self) // len(allowed) + 1, len(self))
+        while True:
+            best = self._best(query, depth)
+            inside = np.isin(np.array([id for id, _ in best], np.int64), np.asarray(allowed, np.int64))
+            found = [pair for pair, is_in in zip(best, inside) if is_in]
+            if len(found) >= k or len(best) < depth or depth == len(self):
+                return found[:k]
+            depth = min(4 * depth, len(self))
 
     def add(self, id: int, text: str) -> None:
         """Add one passage; visible after `commit`. Raises IndexWriteFailed."""
@@ -176,7 +199,7 @@ class LexicalIndex:
         for name in LOCKS:
             (self._path / name).unlink(missing_ok=True)
 
-    def _query(self, terms: list[str], allowed: Sequence[int] | None) -> Any:
+    def _query(self, terms: list[str], allowed: Ids | None) -> Any:
         from tantivy import Occur, Query
 
         words = Query.boolean_query(
