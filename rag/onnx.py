@@ -45,20 +45,37 @@ class OnnxModel:
 
     def run(self, texts: Sequence[Text], batch: int) -> Iterator[tuple[list[int], NDArray[np.float32]]]:
         """Yield (positions in `texts`, first output for them), grouped by similar length."""
+        return ((rows, output) for rows, _, output in self._batches(texts, batch))
+
+    def token_states(self, texts: Sequence[Text], batch: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """Yield (position in `texts`, first output of its tokens, special ones included), without padding."""
+        for rows, lengths, output in self._batches(texts, batch):
+            for row, length, states in zip(rows, lengths, output):
+                yield row, states[:length]
+
+    def token_words(self, text: str) -> list[str]:
+        """For each token of `token_states` the word that it is a piece of; "" for special tokens."""
+        encoding = self._tokenizer.encode(text)
+        spans = [None if word is None else encoding.word_to_chars(word) for word in encoding.word_ids]
+        words = [text[slice(*span)] if span else "" for span in spans]
+        return words if len(words) <= self.max_tokens else [*words[: self.max_tokens - 1], ""]
+
+    def _batches(
+        self, texts: Sequence[Text], batch: int
+    ) -> Iterator[tuple[list[int], list[int], NDArray[np.float32]]]:
         import numpy as np
 
         encoded = [self._cut(one) for one in self._tokenizer.encode_batch_fast(list(texts))]
         order = sorted(range(len(texts)), key=lambda position: len(encoded[position][0]))
         for start in range(0, len(order), batch):
             rows = order[start : start + batch]
-            width = len(encoded[rows[-1]][0])
-            ids, types, mask = (np.zeros((len(rows), width), np.int64) for _ in range(3))
-            for n, row in enumerate(rows):
-                length = len(encoded[row][0])
+            lengths = [len(encoded[row][0]) for row in rows]
+            ids, types, mask = (np.zeros((len(rows), lengths[-1]), np.int64) for _ in range(3))
+            for n, (row, length) in enumerate(zip(rows, lengths)):
                 ids[n, :length], types[n, :length] = encoded[row]
                 mask[n, :length] = 1
             feed = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
-            yield rows, self._session.run(None, feed)[0]
+            yield rows, lengths, self._session.run(None, feed)[0]
 
     def _cut(self, encoding: Any) -> tuple[list[int], list[int]]:
         ids, types = encoding.ids, encoding.type_ids

@@ -96,7 +96,8 @@ def remove(path: Path, collection: Collection) -> tuple[int, Generation]:
     """
     with collection.open() as live:
         manifest = live.manifest
-    with collection.writer(manifest.embedder, manifest.chunking, manifest.lexical, task="remove") as writer:
+    kept = (manifest.embedder, manifest.chunking, manifest.lexical)
+    with collection.writer(*kept, task="remove", tokens=manifest.tokens) as writer:
         books = Books(writer)
         wanted = Found((path.resolve(),), (), {}, 0, 0, 0)
         gone = [row for row in list(books.rows) if wanted.covers(row)]

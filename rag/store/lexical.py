@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import tempfile
@@ -125,6 +126,14 @@ class LexicalIndex:
             return []
         hits = self._searcher.search(self._query(terms, allowed), k, count=False).hits
         return list(zip(self._ids_of(hits), (score for score, _ in hits)))
+
+    def idf(self, word: str) -> float:
+        """ln((passages + 1) / (passages with the word + 0.5)), at least 0; 0 for what holds no word.
+
+        Of several index terms in `word` the rarest counts.
+        """
+        found = [self._searcher.doc_freq("body", term) for term in self.words(word)]
+        return max(0.0, math.log((len(self) + 1) / (min(found) + 0.5))) if found else 0.0
 
     def add(self, id: int, text: str) -> None:
         """Add one passage; visible after `commit`. Raises IndexWriteFailed."""
