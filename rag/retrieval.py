@@ -1,4 +1,4 @@
-"""Question to passages: vector search and word search fused, the best few reread by a cross-encoder."""
+"""Question to passages: two searches fused, token vectors compared, a cross-encoder on the best few."""
 
 from __future__ import annotations
 
@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from rag.embedding import Embedder
+from rag.late import TokenEncoder, late_scores, word_weights
 from rag.reranking import Reranker
 from rag.settings import RetrievalSettings
 from rag.store.generation import Generation
+from rag.store.manifest import TokenSpace
 from rag.types import Hit, Rank
 
 if TYPE_CHECKING:
@@ -20,7 +22,7 @@ Scores = dict[int, float]
 
 
 class Retriever:
-    """Searches one generation of a collection. `reranker` may be None."""
+    """Searches one generation of a collection. `reranker` and `tokens` may be None."""
 
     def __init__(
         self,
@@ -28,23 +30,32 @@ class Retriever:
         embedder: Embedder,
         reranker: Reranker | None,
         settings: RetrievalSettings,
+        tokens: TokenEncoder | None = None,
     ) -> None:
         generation.check_embedder(embedder.name, embedder.revision, embedder.dimension)
         self.generation = generation
         self.embedder = embedder
         self.reranker = reranker
         self.settings = settings
+        # vectors of another space mean nothing here; without them the cross-encoder alone decides
+        self.tokens = tokens if generation.manifest.tokens == TokenSpace.of(tokens) else None
 
     def search(self, question: str, depth: int | None = None) -> list[Hit]:
         """The `depth` (by default `top_k`) most relevant passages, best first."""
         depth = depth or self.settings.top_k
         stages = self._candidates(question)
-        fused = stages["fused"]
-        order = sorted(fused, key=lambda row: -fused[row])[: max(depth, self.settings.rerank_pairs)]
+        fused, pairs = stages["fused"], self.settings.rerank_pairs
+        if self.tokens and fused:
+            stages["late"] = self._late(self.tokens, question, fused)
+            fused, pairs = (
+                mix(fused, stages["late"], self.settings.late_weight),
+                min(pairs, self.settings.late_pairs),
+            )
+        order = sorted(fused, key=lambda row: -fused[row])[: max(depth, pairs)]
         chunks = self.generation.chunks(order)
         final = {row: fused[row] for row in order}
-        if self.reranker and self.settings.rerank_pairs:
-            reread = order[: self.settings.rerank_pairs]
+        if self.reranker and pairs:
+            reread = order[:pairs]
             logits = self.reranker.score(question, [chunks[row].searchable for row in reread])
             stages["rerank"] = {row: float(logit) for row, logit in zip(reread, logits)}
             final = mix(final, stages["rerank"], self.settings.rerank_weight)
@@ -65,6 +76,18 @@ class Retriever:
             dense |= dict(zip(unseen, map(float, self.generation.vectors.reconstruct(unseen) @ query)))
         return {"dense": dense, "lexical": lexical, "fused": fuse(dense, lexical, self.settings.dense_weight)}
 
+    def _late(self, tokens: TokenEncoder, question: str, fused: Scores) -> Scores:
+        """How well the best candidates' tokens match the question's, each weighted by its word's rarity."""
+        import numpy as np
+
+        assert self.generation.tokens is not None
+        rows = sorted(fused, key=lambda row: -fused[row])[: self.settings.late_depth]
+        matrices = self.generation.tokens.read(rows)
+        vectors, words = tokens.encode_question(question)
+        weights = word_weights(words, self.generation.lexical.idf)
+        scores = late_scores(vectors, weights, np.concatenate(matrices), [len(each) for each in matrices])
+        return dict(zip(rows, map(float, scores)))
+
 
 def fuse(dense: Scores, lexical: Scores, dense_weight: float) -> Scores:
     """dense_weight x cosine + (1 - dense_weight) x BM25 / the best BM25, per candidate.
@@ -80,7 +103,7 @@ def fuse(dense: Scores, lexical: Scores, dense_weight: float) -> Scores:
 
 
 def mix(fused: Scores, logits: Scores, weight: float) -> Scores:
-    """fused + weight x the cross-encoder's logit, per candidate.
+    """fused + weight x the cross-encoder's logit (or the token vectors' score), per candidate.
 
     The logit as it is: squeezed into 0 to 1 it loses the differences among good passages (measured on
     SQuAD: hit@1 .877 against .923). What was not reread counts as the worst of what was, and so stays
