@@ -12,6 +12,7 @@ from rag.citations import footnoted, quote, supported_only
 from rag.embedding import load_embedder
 from rag.evidence import Evidence, EvidenceFinder
 from rag.filters import Filters
+from rag.late import load_token_encoder
 from rag.loader.base import LanguageModel, Report, Sampling, Usage
 from rag.places import index_root
 from rag.prompt import build_prompt
@@ -155,7 +156,8 @@ def open_engine(
         generation = stack.enter_context(Collection(index_root(), collection).open())
         reranker = load_reranker(settings.retrieval)
         embedder = load_embedder(generation.manifest.embedder.preferred(settings.embedding))
-        retriever = Retriever(generation, embedder, reranker, settings.retrieval)
+        tokens = load_token_encoder(settings.retrieval)
+        retriever = Retriever(generation, embedder, reranker, settings.retrieval, tokens)
         yield Engine(retriever, EvidenceFinder(reranker), model, settings.answer)
 
 

@@ -19,9 +19,10 @@ Text = str | tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What the model says of the texts at `rows`: its outputs, padded, and each text's encoding."""
+    """What the model says of the texts at `rows`: outputs, padded, and each text's tokens and encoding."""
 
     rows: list[int]
+    lengths: list[int]
     encodings: list[Any]
     outputs: list[NDArray[np.float32]]
 
@@ -64,6 +65,19 @@ class OnnxModel:
         for one in self.batches(texts, batch):
             yield one.rows, one.outputs[0]
 
+    def token_states(self, texts: Sequence[Text], batch: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
+        """Yield (position in `texts`, first output of its tokens, special ones included), without padding."""
+        for one in self.batches(texts, batch):
+            for row, length, states in zip(one.rows, one.lengths, one.outputs[0]):
+                yield row, states[:length]
+
+    def token_words(self, text: str) -> list[str]:
+        """For each token of `token_states` the word that it is a piece of; "" for special tokens."""
+        encoding = self._tokenizer.encode(text)
+        spans = [None if word is None else encoding.word_to_chars(word) for word in encoding.word_ids]
+        words = [text[slice(*span)] if span else "" for span in spans]
+        return words if len(words) <= self.max_tokens else [*words[: self.max_tokens - 1], ""]
+
     def batches(self, texts: Sequence[Text], batch: int, places: bool = False) -> Iterator[Batch]:
         """All outputs, in batches of texts of similar length; `places`: tokens know where they stand."""
         import numpy as np
@@ -74,14 +88,13 @@ class OnnxModel:
         order = sorted(range(len(texts)), key=lambda position: len(encoded[position][0]))
         for start in range(0, len(order), batch):
             rows = order[start : start + batch]
-            width = len(encoded[rows[-1]][0])
-            ids, types, mask = (np.zeros((len(rows), width), np.int64) for _ in range(3))
-            for n, row in enumerate(rows):
-                length = len(encoded[row][0])
+            lengths = [len(encoded[row][0]) for row in rows]
+            ids, types, mask = (np.zeros((len(rows), lengths[-1]), np.int64) for _ in range(3))
+            for n, (row, length) in enumerate(zip(rows, lengths)):
                 ids[n, :length], types[n, :length] = encoded[row]
                 mask[n, :length] = 1
             feed = {"input_ids": ids, "attention_mask": mask, "token_type_ids": types}
-            yield Batch(rows, [encodings[row] for row in rows], self._session.run(None, feed))
+            yield Batch(rows, lengths, [encodings[row] for row in rows], self._session.run(None, feed))
 
     def _cut(self, encoding: Any) -> tuple[list[int], list[int]]:
         ids, types = encoding.ids, encoding.type_ids

@@ -1,4 +1,4 @@
-"""Question to passages: vector search and word search fused, the best few reread by a cross-encoder."""
+"""Question to passages: two searches fused, token vectors compared, a cross-encoder on the best few."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING
 from rag.duplicates import thin
 from rag.embedding import Embedder
 from rag.filters import Filters, Scope, resolve
+from rag.late import TokenEncoder, late_scores, word_weights
 from rag.reranking import Reranker
 from rag.settings import RetrievalSettings
 from rag.store.generation import Generation
+from rag.store.manifest import TokenSpace
 from rag.types import Chunk, Dropped, Hit, Rank
 
 if TYPE_CHECKING:
@@ -37,7 +39,7 @@ class Found:
 
 
 class Retriever:
-    """Searches one generation of a collection. `reranker` may be None."""
+    """Searches one generation of a collection. `reranker` and `tokens` may be None."""
 
     def __init__(
         self,
@@ -45,6 +47,7 @@ class Retriever:
         embedder: Embedder,
         reranker: Reranker | None,
         settings: RetrievalSettings,
+        tokens: TokenEncoder | None = None,
     ) -> None:
         generation.check_embedder(embedder.name, embedder.revision, embedder.dimension)
         self.generation = generation
@@ -52,6 +55,8 @@ class Retriever:
         self.reranker = reranker
         self.settings = settings
         self._scopes: dict[Filters, Scope] = {}
+        # vectors of another space mean nothing here; without them the cross-encoder alone decides
+        self.tokens = tokens if generation.manifest.tokens == TokenSpace.of(tokens) else None
 
     def search(self, question: str, depth: int | None = None, filters: Filters | None = None) -> list[Hit]:
         """The `depth` (by default `top_k`) most relevant passages, best first.
@@ -65,15 +70,18 @@ class Retriever:
         depth = depth or self.settings.top_k
         scope = self.scope(filters or Filters())
         stages = self._candidates(question, scope)
-        fused = stages["fused"]
-        wanted = max(depth, self.settings.rerank_pairs)
+        fused, pairs = stages["fused"], self.settings.rerank_pairs
+        if self.tokens and fused:
+            stages["late"] = self._late(self.tokens, question, fused)
+            fused = mix(fused, stages["late"], self.settings.late_weight)
+            pairs = min(pairs, self.settings.late_pairs)
         in_turn = self._read(_best_first(fused), scope)
-        thinned = thin(in_turn, wanted, self.settings.per_document, question)
+        thinned = thin(in_turn, max(depth, pairs), self.settings.per_document, question)
         chunks = thinned.kept
         order = list(chunks)
         final = {row: fused[row] for row in order}
-        if self.reranker and self.settings.rerank_pairs:
-            reread = order[: self.settings.rerank_pairs]
+        if self.reranker and pairs:
+            reread = order[:pairs]
             logits = self.reranker.score(question, [chunks[row].searchable for row in reread])
             stages["rerank"] = {row: float(logit) for row, logit in zip(reread, logits)}
             final = mix(final, stages["rerank"], self.settings.rerank_weight)
@@ -113,6 +121,18 @@ class Retriever:
             dense |= dict(zip(unseen, map(float, self.generation.vectors.reconstruct(unseen) @ query)))
         return {"dense": dense, "lexical": lexical, "fused": fuse(dense, lexical, self.settings.dense_weight)}
 
+    def _late(self, tokens: TokenEncoder, question: str, fused: Scores) -> Scores:
+        """How well the best candidates' tokens match the question's, each weighted by its word's rarity."""
+        import numpy as np
+
+        assert self.generation.tokens is not None
+        rows = sorted(fused, key=lambda row: -fused[row])[: self.settings.late_depth]
+        matrices = self.generation.tokens.read(rows)
+        vectors, words = tokens.encode_question(question)
+        weights = word_weights(words, self.generation.lexical.idf)
+        scores = late_scores(vectors, weights, np.concatenate(matrices), [len(each) for each in matrices])
+        return dict(zip(rows, map(float, scores)))
+
 
 def fuse(dense: Scores, lexical: Scores, dense_weight: float) -> Scores:
     """dense_weight x cosine + (1 - dense_weight) x BM25 / the best BM25, per candidate.
@@ -128,7 +148,7 @@ def fuse(dense: Scores, lexical: Scores, dense_weight: float) -> Scores:
 
 
 def mix(fused: Scores, logits: Scores, weight: float) -> Scores:
-    """fused + weight x the cross-encoder's logit, per candidate.
+    """fused + weight x the cross-encoder's logit (or the token vectors' score), per candidate.
 
     The logit as it is: squeezed into 0 to 1 it loses the differences among good passages (measured on
     SQuAD: hit@1 .877 against .923). What was not reread counts as the worst of what was, and so stays

@@ -67,6 +67,13 @@ class RetrievalSettings(_Frozen):
     dense_depth: int = Field(100, ge=1, description="candidates from the vector search")
     lexical_depth: int = Field(100, ge=1, description="candidates from the word search")
     dense_weight: float = Field(0.8, ge=0, le=1, description="share of cosine in the fused score")
+    late_interaction: Literal["on", "off"] = Field(
+        "off", description="token vectors: made at ingestion, and compared with the question's"
+    )
+    late_depth: int = Field(50, ge=1, description="candidates whose token vectors are compared")
+    late_weight: float = Field(4.0, ge=0, description="worth of the token vectors' score in the final one")
+    late_pairs: int = Field(3, ge=0, le=100, description="candidates reread after late interaction")
+    token_vectors_mb: int = Field(2048, ge=0, description="no token vectors in an index that needs more, MiB")
     rerank: str = Field(
         "bundled", description="'bundled', a sentence-transformers cross-encoder's name or folder, or 'off'"
     )

@@ -159,7 +159,8 @@ class _Trial:
             return None
         if rank := ranks.get(self.row):
             return Step("rerank", True, f"rank {rank.rank} of {len(ranks)}, logit {rank.score:.2f}", rank)
-        says = f"not reread: only the first {len(ranks)} are (retrieval.rerank_pairs)"
+        setting = "late_pairs" if "late" in self.found.ranks else "rerank_pairs"
+        says = f"not reread: only the first {len(ranks)} are (retrieval.{setting})"
         return Step("rerank", self._number() is not None, says)
 
     def _shown(self) -> Step:

@@ -23,6 +23,7 @@ from tests.store_samples import (
     publish,
     put,
     texts,
+    tokens_of,
     vector,
     writer_of,
 )
@@ -171,9 +172,10 @@ def test_an_interrupted_document_is_left_out_and_the_rest_can_be_published(colle
         put(writer, CATS)
         vectors = np.array([vector(chunk.searchable) for chunk in chunks_of(DOGS)])
         with pytest.raises(KeyboardInterrupt):
-            writer.put_document(DOGS, Interrupting([DOGS.path]), chunks_of(DOGS), vectors)
+            writer.put_document(DOGS, Interrupting([DOGS.path]), chunks_of(DOGS), vectors, tokens_of(DOGS))
         with pytest.raises(ValueError, match="unit length"):
-            writer.put_document(BIRDS, [BIRDS.path], chunks_of(BIRDS), np.zeros((2, 16), np.float32))
+            zeros = np.zeros((2, 16), np.float32)
+            writer.put_document(BIRDS, [BIRDS.path], chunks_of(BIRDS), zeros, tokens_of(BIRDS))
         with writer.publish() as generation:
             assert set(texts(generation).values()) == {chunk.text for chunk in chunks_of(CATS)}
     assert collection.verify().problems == ()

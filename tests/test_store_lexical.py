@@ -1,6 +1,7 @@
 """The word index: BM25, plain-text questions, filters, and shared segments that stay as they are."""
 
 import hashlib
+import math
 import random
 
 import pytest
@@ -216,3 +217,16 @@ def test_a_broken_index_is_a_named_error(tmp_path):
     for name in ("i", "nothing here"):
         with pytest.raises(IndexDamaged, match=name):
             LexicalIndex.open(tmp_path / name, STOPPED)
+
+
+def test_idf_is_computed_from_the_passages_that_hold_the_rarest_term(tmp_path):
+    index = LexicalIndex.create(tmp_path / "words", LexicalSettings())
+    for id, text in enumerate(["the cat", "the dog", "the cats and the zebra"]):
+        index.add(id, text)
+    index.commit()
+    assert index.idf("cat") == pytest.approx(math.log(4 / 2.5))
+    assert index.idf("zebra") == pytest.approx(math.log(4 / 1.5))
+    assert index.idf("cat-zebra") == index.idf("zebra")
+    assert index.idf("the") == pytest.approx(math.log(4 / 3.5))
+    assert index.idf("unicorn") == pytest.approx(math.log(4 / 0.5))
+    assert index.idf("?!") == 0

@@ -15,20 +15,24 @@ from rag.errors import IndexDamaged, IndexMismatch, IndexMissing, InputNotFound
 from rag.evaluation.datasets import QUESTIONS_FILE, Dataset
 from rag.evaluation.progress import counted
 from rag.ingest.chunking import split
+from rag.late import TokenEncoder, load_token_encoder
 from rag.places import cache_root
 from rag.settings import ChunkSettings, Settings
 from rag.store.chunks import text_hash
 from rag.store.generation import Collection, Generation, Writer
+from rag.store.manifest import TokenSpace
 from rag.types import Chunk, Document
 
 INDEXING_CODE = (
     "embedding.py",
+    "late.py",
     "onnx.py",
     "sentences.py",
     "types.py",
     "ingest/chunking.py",
     "store/chunks.py",
     "store/lexical.py",
+    "store/tokens.py",
     "store/vectors.py",
 )
 """What decides how a text is indexed: when one of these changes, a cached index is no longer of use."""
@@ -66,6 +70,7 @@ def cache_name(dataset: Dataset, embedder: Embedder, settings: Settings) -> str:
         embedder.name,
         embedder.revision,
         settings.chunk.model_dump_json(),
+        settings.retrieval.late_interaction,
         _code_fingerprint((*INDEXING_CODE, READING_CODE) if dataset.folder else INDEXING_CODE),
     )
     key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
@@ -95,7 +100,9 @@ def _ingest_files(folder: Path, collection: Collection, embedder: Embedder, sett
     reading = settings.ingest.model_copy(update={"exclude": exclude})
     settings = settings.model_copy(update={"ingest": reading})
     with shown(sys.stderr, is_terminal(sys.stderr)) as tell:
-        report = ingest(folder, collection, embedder, settings, tell, rebuild=not _is_whole(collection))
+        tokens = load_token_encoder(settings.retrieval)
+        rebuild = not _is_whole(collection)
+        report = ingest(folder, collection, embedder, settings, tell, rebuild=rebuild, tokens=tokens)
     for path, reason in report.failures.items():
         print(clean_line(f"not read: {path}: {reason}"), file=sys.stderr)
     return collection.open()
@@ -114,8 +121,10 @@ def _ingest_documents(
 ) -> Generation:
     assert dataset.documents is not None
     documents = list(dataset.documents())
-    with collection.writer(embedder, settings.chunk, rebuild=True, task="evaluate") as writer:
-        add_documents(writer, counted(documents, "indexing documents"), embedder, settings.chunk)
+    tokens = load_token_encoder(settings.retrieval)
+    space = TokenSpace.of(tokens)
+    with collection.writer(embedder, settings.chunk, rebuild=True, task="evaluate", tokens=space) as writer:
+        add_documents(writer, counted(documents, "indexing documents"), embedder, settings.chunk, tokens)
         return writer.publish()
 
 
@@ -123,37 +132,55 @@ EMBEDDED_TOGETHER = 256
 
 
 def add_documents(
-    writer: Writer, documents: Iterable[Document], embedder: Embedder, settings: ChunkSettings
+    writer: Writer,
+    documents: Iterable[Document],
+    embedder: Embedder,
+    settings: ChunkSettings,
+    tokens: TokenEncoder | None = None,
 ) -> None:
     """Cut, embed and store documents."""
     add_cut(
         writer,
         ((each, split(each, embedder.count_tokens, embedder.max_tokens, settings)) for each in documents),
         embedder,
+        tokens,
     )
 
 
 def add_cut(
-    writer: Writer, documents: Iterable[tuple[Document, Sequence[Chunk]]], embedder: Embedder
+    writer: Writer,
+    documents: Iterable[tuple[Document, Sequence[Chunk]]],
+    embedder: Embedder,
+    tokens: TokenEncoder | None = None,
 ) -> None:
     """Embed and store documents that are cut already; equal passages are embedded once."""
     waiting: list[tuple[Document, Sequence[Chunk]]] = []
     for document in documents:
         waiting.append(document)
         if sum(len(chunks) for _, chunks in waiting) >= EMBEDDED_TOGETHER:
-            _store(writer, waiting, embedder)
+            _store(writer, waiting, embedder, tokens)
             waiting = []
-    _store(writer, waiting, embedder)
+    _store(writer, waiting, embedder, tokens)
 
 
-def _store(writer: Writer, batch: Sequence[tuple[Document, Sequence[Chunk]]], embedder: Embedder) -> None:
+def _store(
+    writer: Writer,
+    batch: Sequence[tuple[Document, Sequence[Chunk]]],
+    embedder: Embedder,
+    tokens: TokenEncoder | None,
+) -> None:
     import numpy as np
 
     texts = {text_hash(chunk): chunk.searchable for _, chunks in batch for chunk in chunks}
     vectors = writer.known_vectors(list(texts))
     new = [digest for digest in texts if digest not in vectors]
     vectors |= dict(zip(new, embedder.embed_passages([texts[digest] for digest in new])))
+    matrices = writer.known_tokens(list(texts))
+    if tokens and writer.wants_tokens:
+        new = [digest for digest in texts if digest not in matrices]
+        matrices |= dict(zip(new, tokens.encode_passages([texts[digest] for digest in new])))
     for document, chunks in batch:
         rows = [vectors[text_hash(chunk)] for chunk in chunks]
         matrix = np.array(rows, np.float32).reshape(len(rows), embedder.dimension)
-        writer.put_document(document, [document.path], chunks, matrix)
+        own = [matrices[text_hash(chunk)] for chunk in chunks] if writer.wants_tokens else ()
+        writer.put_document(document, [document.path], chunks, matrix, own)

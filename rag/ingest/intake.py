@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rag.embedding import Embedder
 from rag.errors import DocumentError
@@ -15,9 +15,11 @@ from rag.ingest.chunking import split
 from rag.ingest.progress import Progress, Tell
 from rag.ingest.sandbox import ParserPool
 from rag.ingest.stop import Stop
+from rag.late import TokenEncoder
 from rag.settings import Settings
 from rag.store.chunks import text_hash
 from rag.store.generation import Generation, Writer
+from rag.store.manifest import TokenSpace
 from rag.types import Chunk, Document
 
 if TYPE_CHECKING:
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     Vectors = dict[str, NDArray[np.float32]]
+    Tokens = dict[str, NDArray[np.int8]]
 
 PENDING_CHUNKS = 128
 """Documents wait for company until they have so many chunks, so that small files are embedded together."""
@@ -42,20 +45,29 @@ class Tally:
     done: set[str] = field(default_factory=set)
     failures: dict[str, str] = field(default_factory=dict)
     remarks: dict[str, str] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
 
 
 class Known:
     """Vectors that need no embedding: of the generation below, of this run, of the index to be replaced."""
 
-    def __init__(self, writer: Writer, replaced: Generation | None) -> None:
+    def __init__(self, writer: Writer, replaced: Generation | None, space: TokenSpace | None = None) -> None:
         self._writer = writer
         self._replaced = replaced
+        self._tokens = replaced.tokens if replaced and replaced.manifest.tokens == space else None
 
     def vectors(self, hashes: Sequence[str]) -> Vectors:
         known = self._writer.known_vectors(hashes)
         if self._replaced:
             rows = self._replaced.rows.rows_by_hash([each for each in hashes if each not in known])
             known |= dict(zip(rows, self._replaced.vectors.reconstruct(list(rows.values()))))
+        return known
+
+    def tokens(self, hashes: Sequence[str]) -> Tokens:
+        known = self._writer.known_tokens(hashes)
+        if self._replaced and self._tokens:
+            rows = self._replaced.rows.rows_by_hash([each for each in hashes if each not in known])
+            known |= dict(zip(rows, self._tokens.read(list(rows.values()))))
         return known
 
 
@@ -80,8 +92,10 @@ class Intake:
         tell: Tell,
         stop: Stop,
         tally: Tally,
+        tokens: TokenEncoder | None = None,
     ) -> None:
         self._books = Books(writer)
+        self._writer, self._tokens = writer, tokens
         self._stop = stop
         self._known, self._embedder, self._settings = known, embedder, settings
         self._tell, self._tally = tell, tally
@@ -163,24 +177,43 @@ class Intake:
         pending, self._pending = self._pending, []
         texts = {text_hash(chunk): chunk.searchable for cut in pending for chunk in cut.chunks}
         vectors = self._known.vectors(list(texts))
-        unknown = sorted((each for each in texts if each not in vectors), key=lambda each: len(texts[each]))
+        kinds: list[tuple[dict[str, Any], Callable[[Sequence[str]], Any]]] = [
+            (vectors, self._embedder.embed_passages)
+        ]
+        tokens: Tokens = {}
+        if self._tokens and self._writer.wants_tokens:
+            tokens = self._known.tokens(list(texts))
+            kinds.append((tokens, self._tokens.encode_passages))
+        lacking = {each for each in texts for known, _ in kinds if each not in known}
+        unknown = sorted(lacking, key=lambda each: (len(texts[each]), each))
         for start in range(0, len(unknown), EMBEDDED_TOGETHER):
             if self._stop.asked:
                 break
             batch = unknown[start : start + EMBEDDED_TOGETHER]
-            vectors.update(zip(batch, self._embedder.embed_passages([texts[each] for each in batch])))
+            for known, encode in kinds:
+                _fill(known, encode, {each: texts[each] for each in batch})
             self._tally.embedded += len(batch)
             trim()
             self._report_progress(pending, len(vectors), len(vectors) / len(texts))
         for cut in pending:
             hashes = [text_hash(chunk) for chunk in cut.chunks]
-            if not all(each in vectors for each in hashes):
+            if not all(each in known for each in hashes for known, _ in kinds):
                 continue
             own = np.stack([vectors[each] for each in hashes])
-            self._books.store(cut.document, cut.files, cut.chunks, own)
+            self._books.store(cut.document, cut.files, cut.chunks, own, [tokens[h] for h in hashes if tokens])
             self._tally.chunks += len(cut.chunks)
             self._count(cut.files)
+        self._keep_within(self._settings.retrieval.token_vectors_mb)
         self._report_progress()
+
+    def _keep_within(self, limit_mb: int) -> None:
+        if self._writer.token_bytes <= limit_mb * 2**20:
+            return
+        self._writer.drop_tokens()
+        self._tally.notes.append(
+            f"token vectors would take more than retrieval.token_vectors_mb = {limit_mb} MiB, so the index "
+            "does without them; more passages are reread instead"
+        )
 
     def _finished(self, files: Sequence[File]) -> None:
         self._count(files)
@@ -202,3 +235,10 @@ class Intake:
                 done / self._bytes_total if self._bytes_total else 0.0,
             )
         )
+
+
+def _fill(known: dict[str, Any], encode: Callable[[Sequence[str]], Any], texts: Mapping[str, str]) -> None:
+    """Encode those of the texts, by hash, that are not known yet."""
+    new = {digest: text for digest, text in texts.items() if digest not in known}
+    if new:
+        known.update(zip(new, encode(list(new.values()))))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import tempfile
@@ -148,6 +149,14 @@ class LexicalIndex:
             if len(found) >= k or len(best) < depth or depth == len(self):
                 return found[:k]
             depth = min(4 * depth, len(self))
+
+    def idf(self, word: str) -> float:
+        """ln((passages + 1) / (passages with the word + 0.5)), at least 0; 0 for what holds no word.
+
+        Of several index terms in `word` the rarest counts.
+        """
+        found = [self._searcher.doc_freq("body", term) for term in self.words(word)]
+        return max(0.0, math.log((len(self) + 1) / (min(found) + 0.5))) if found else 0.0
 
     def add(self, id: int, text: str) -> None:
         """Add one passage; visible after `commit`. Raises IndexWriteFailed."""

@@ -23,6 +23,7 @@ CURRENT = "CURRENT"
 VECTORS = "vectors.faiss"
 CHUNKS = "chunks.sqlite"
 LEXICAL = "lexical"
+TOKENS = "tokens"
 _CURRENT_LINE = re.compile(r"(gen-(\d{6,}))[ ]([0-9a-f]{64})")
 
 
@@ -70,6 +71,19 @@ class EmbedderIdentity:
 
 
 @dataclass(frozen=True, slots=True)
+class TokenSpace:
+    """What the token vectors were made with: two indexes whose `space` is equal can be compared."""
+
+    space: str
+    dimension: int
+
+    @classmethod
+    def of(cls, encoder: Any) -> TokenSpace | None:
+        """That of a TokenEncoder; None of none."""
+        return cls(encoder.space, encoder.dimension) if encoder else None
+
+
+@dataclass(frozen=True, slots=True)
 class FileEntry:
     """Size in bytes and sha256, in hex, of one file."""
 
@@ -88,7 +102,10 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A generation's own description; `files` are all its files but this one."""
+    """A generation's own description; `files` are all its files but this one.
+
+    With `tokens`, every passage has token vectors; without, none has.
+    """
 
     embedder: EmbedderIdentity
     chunking: ChunkSettings
@@ -98,6 +115,7 @@ class Manifest:
     created: str = ""
     footnote: str = ""
     schema: int = SCHEMA_VERSION
+    tokens: TokenSpace | None = None
 
     @property
     def size_bytes(self) -> int:
@@ -132,6 +150,8 @@ class Manifest:
             fields["chunking"] = ChunkSettings(**fields["chunking"])
             fields["lexical"] = LexicalSettings(**fields["lexical"])
             fields["counts"] = Counts(**fields["counts"])
+            if fields.get("tokens"):  # indexes from before there were token vectors lack the key
+                fields["tokens"] = TokenSpace(**fields["tokens"])
             fields["files"] = {name: FileEntry(**entry) for name, entry in fields["files"].items()}
             return cls(**fields)
         except (ValueError, TypeError, KeyError, AttributeError) as error:

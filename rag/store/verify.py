@@ -38,7 +38,10 @@ def check(generation: Generation) -> Report:
 
 def _ids(generation: Generation) -> Iterator[str]:
     rows = set(generation.chunk_ids().tolist())
-    for part, ids in (("vectors", generation.vectors.ids()), ("words", generation.lexical.ids())):
+    parts = [("vectors", generation.vectors.ids()), ("words", generation.lexical.ids())]
+    if generation.tokens:
+        parts.append(("token vectors", generation.tokens.ids()))
+    for part, ids in parts:
         found = ids.tolist()
         if missing := rows.difference(found):
             yield f"chunks without {part}: {sorted(missing)[:SHOWN]}"

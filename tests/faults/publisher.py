@@ -44,7 +44,9 @@ def update(collection):
 
 
 def read_without_rights(collection):
-    import faiss  # noqa: F401 - while they can still be read
+    import mmap  # noqa: F401 - while they can still be read
+
+    import faiss  # noqa: F401
     import numpy  # noqa: F401
     import tantivy  # noqa: F401
 
