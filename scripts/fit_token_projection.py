@@ -26,7 +26,8 @@ def main() -> None:
     sources = [*sorted(CHECKOUT.glob("data/*.md")), *sorted(CHECKOUT.glob("docs/**/*.md"))]
     texts = [path.read_text(encoding="utf-8") for path in [*sources, CHECKOUT / "README.md"]]
     pieces = [text[at : at + PIECE] for text in texts for at in range(0, len(text), PIECE)]
-    states = np.concatenate([found for _, found in OnnxModel.bundled(bundled.COLBERT).token_states(pieces, BATCH)])
+    encoder = OnnxModel.bundled(bundled.COLBERT)
+    states = np.concatenate([found for _, found in encoder.token_states(pieces, BATCH)])
     states /= np.linalg.norm(states, axis=1, keepdims=True)
     _, directions = np.linalg.eigh(states.T @ states)  # ascending, so the main ones come last
     main_ones = directions[:, ::-1][:, : BundledTokenEncoder.dimension]
