@@ -3,6 +3,7 @@
 import json
 import math
 import random
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -135,6 +136,8 @@ def test_a_run_of_a_few_steps_gives_a_reader_that_reads(tmp_path):
     assert 0 <= reading.start < reading.end <= len(WORKS)
     assert np.isfinite([reading.relevance, reading.answerable, reading.margin]).all()
     assert train(job) == figures
+    assert job.checkpoint.exists()
+    assert replace(job, held_out=()).checkpoint != job.checkpoint != replace(job, epochs=1.0).checkpoint
 
 
 def test_examples_hold_the_answer_and_wrong_passages_do_not(tmp_path):

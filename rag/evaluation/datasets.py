@@ -35,6 +35,11 @@ class Question:
     references: tuple[str, ...] = ()
     answerable: bool = True
 
+    @property
+    def key(self) -> str:
+        """What tells it from the others: its id, or its text where it has none."""
+        return self.id or self.text
+
 
 @dataclass(frozen=True, slots=True)
 class Dataset:

@@ -33,7 +33,7 @@ def measure_retrieval(questions: Sequence[Question], retriever: Retriever, judge
     if questions:
         retriever.search(questions[0].text)  # the first search loads the models
     for question in counted(questions, "searching"):
-        key = question.id or question.text
+        key = question.key
         values["search_seconds"][key] = _seconds(plain, question.text)
         values["seconds"][key] = _seconds(retriever, question.text)
         found = [hit.chunk for hit in retriever.search(question.text, DEPTH)]
@@ -72,10 +72,10 @@ def measure_answers(
     values: Values = {name: {} for name in ANSWER_FIGURES}
     for question in counted(answerable, "answering"):
         for name, value in judge_answer(question, _ask(engine, question)).items():
-            values[name][question.id or question.text] = value
+            values[name][question.key] = value
     for name, questions in (("true_refusal", unanswerable), ("foreign_refusal", foreign)):
         for question in counted(questions, name.replace("_", " ")):
-            values[name][question.id or question.text] = float(_ask(engine, question).abstained)
+            values[name][question.key] = float(_ask(engine, question).abstained)
     return values
 
 

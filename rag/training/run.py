@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import sys
@@ -42,6 +43,13 @@ class Job:
     steps: int | None = None
     questions: int | None = None
 
+    @property
+    def checkpoint(self) -> Path:
+        """Named after all that decides the weights: no other run goes on from it."""
+        names = sorted(path.name for path in self.data), sorted(self.held_out)
+        decides = (*names, self.layers, self.epochs, self.seed, self.steps, self.questions)
+        return self.work / f"checkpoint-{hashlib.sha256(repr(decides).encode()).hexdigest()[:12]}.pt"
+
 
 def train(job: Job) -> dict[str, Any]:
     """Gather examples, learn, export, measure; each step is kept in `work` and not done twice.
@@ -56,8 +64,7 @@ def train(job: Job) -> dict[str, Any]:
     tokenizer = bundled.path(bundled.CROSS_ENCODER).parent / TOKENIZER
     network = from_cross_encoder(bundled.path(bundled.CROSS_ENCODER), job.layers, job.seed)
     recipe = Recipe(job.epochs, seed=job.seed, steps=job.steps)
-    checkpoint = job.work / f"layers-{job.layers}-seed-{job.seed}.pt"
-    learn(network, told, Encoder(tokenizer), recipe, checkpoint, _tell)
+    learn(network, told, Encoder(tokenizer), recipe, job.checkpoint, _tell)
     sha256 = export(network, job.output / MODEL)
     shutil.copyfile(tokenizer, job.output / TOKENIZER)
     figures = {"sha256": sha256, "examples": len(told), "epochs": job.epochs, "layers": job.layers}
