@@ -13,11 +13,13 @@ from pathlib import Path
 import psutil
 import pytest
 
+from rag.child import ChildGone
 from rag.errors import DoesNotFit, ModelDied
 from rag.loader.base import Sampling
 from rag.loader.load import bundled_plan, start_all
 from rag.loader.model.inspect import inspect_local
 from rag.loader.planning.plan import best, make_plans
+from rag.loader.process.death import Kills, Reached, explain
 from rag.loader.records import Candidate, Plan, Request
 from rag.types import Message
 from tests.cgroups import memory_group
@@ -180,9 +182,28 @@ def test_a_control_group_s_limit_ends_the_worker_and_never_the_parent(large_fold
         if group is None:
             pytest.skip("no memory control group can be made here: it takes root, or a delegated group")
         why = starved(group.join, large_folder, tmp_path)
-    assert f"killed by the kernel's OOM killer at the memory limit of cgroup /{group.folder.name}" in why
-    assert "while loading at shard 1/3, model." in why
+    limit = rf"\d+ MB were left at the limit of cgroup /{group.folder.name}, 1\.4 GB"
+    assert re.search(rf"Large-3\.8B ran out of memory while loading: {limit}, at shard 1/3, model\.", why)
     assert "GB resident" in why and "left" in why
+
+
+@on_linux
+def test_a_kill_by_the_kernel_is_told_from_any_other():
+    with memory_group(60_000_000) as group:
+        if group is None:
+            pytest.skip("no memory control group can be made here: it takes root, or a delegated group")
+        enter = f"{group.join}; print(flush=True); input(); held = bytearray(200_000_000)"
+        with subprocess.Popen(
+            [sys.executable, "-c", enter], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        ) as child:
+            child.stdout.readline()
+            kills = Kills(child.pid)
+            assert kills.since() == []
+            child.communicate(b"\n")
+        plan, nowhere = bundled_plan(Request()), Reached()
+        why = explain(plan, ChildGone("", child.returncode), None, nowhere, True, "", kills)
+    limit = f"at the memory limit of cgroup /{group.folder.name} while loading"
+    assert f"was killed by the kernel's OOM killer {limit}" in why.message
 
 
 @on_linux

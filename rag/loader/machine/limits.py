@@ -35,6 +35,16 @@ def available_bytes(limits: Iterable[Limit] | None = None) -> int:
     return min(limit.free_bytes for limit in (memory_limits() if limits is None else limits))
 
 
+def tightest(limits: Iterable[Limit] | None = None) -> Limit:
+    """The bound with the fewest free bytes among those that the machine and its groups set.
+
+    Those of a process are left out: an allocation beyond them is refused at once, and starves nobody.
+    """
+    found = memory_limits() if limits is None else limits
+    shared = (limit for limit in found if not limit.source.startswith("RLIMIT"))
+    return min(shared, key=lambda limit: limit.free_bytes)
+
+
 def process_limits(root: Path = ROOT) -> tuple[Limit, ...]:
     """The bounds that RLIMIT_AS (address space) and RLIMIT_DATA (private writable memory) set, if any.
 

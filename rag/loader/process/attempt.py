@@ -10,10 +10,10 @@ from typing import Any
 from rag.child import Child, ChildGone
 from rag.errors import ModelDied, ModelLoadFailed, RagError
 from rag.loader.base import Report
-from rag.loader.process.death import Kills, Reached, explain, over_cap, rebuilt
+from rag.loader.process.death import Kills, Reached, explain, over_cap, rebuilt, starved
 from rag.loader.process.reading import Reading
 from rag.loader.process.watch import Sample, Watcher
-from rag.loader.records import Plan
+from rag.loader.records import Limit, Plan
 from rag.types import ModelInfo
 
 WORKER_ENV = {
@@ -56,7 +56,7 @@ class Attempt:
                 f"no process can be started for the model: {error}", "Close other programs."
             ) from error
         self._kills = Kills(self.child.pid)
-        self._watcher = Watcher(self.child.pid, plan, self._over_cap, self._memory)
+        self._watcher = Watcher(self.child.pid, plan, self._over_cap, self._starved, self._memory)
 
     @property
     def peak(self) -> Sample:
@@ -126,6 +126,9 @@ class Attempt:
 
     def _over_cap(self, used: int) -> None:
         self._end(over_cap(self.plan, used, self.plan.max_memory_bytes or 0))
+
+    def _starved(self, limit: Limit) -> None:
+        self._end(starved(self.plan, limit))
 
     def _end(self, reason: RagError) -> None:
         self._refusal = self._refusal or reason

@@ -10,7 +10,7 @@ from rag.child import ChildGone
 from rag.errors import DoesNotFit, ModelDied, ModelError, ModelLoadFailed, RagError
 from rag.loader.machine.limits import cgroup_of, oom_kills, process_limits
 from rag.loader.process.watch import Sample
-from rag.loader.records import Plan
+from rag.loader.records import Limit, Plan
 from rag.loader.units import size
 
 STDERR_LINES = 3
@@ -85,6 +85,15 @@ def over_cap(plan: Plan, used: int, cap: int) -> RagError:
     return DoesNotFit(
         f"{plan.name} used {used / 1e6:,.0f} MB of memory, over the cap of {cap / 1e6:,.0f} MB",
         "Raise --max-memory, shorten the context (--context), or choose a smaller model.",
+    )
+
+
+def starved(plan: Plan, limit: Limit) -> RagError:
+    """The error for a worker that was ended because the system left it no memory to go on with."""
+    return DoesNotFit(
+        f"{plan.name} ran out of memory while loading: {size(limit.free_bytes)} were left"
+        f" at the limit of {limit.source}, {size(limit.limit_bytes)}",
+        "Close other programs, raise the limit, or choose fewer bits or a smaller model.",
     )
 
 

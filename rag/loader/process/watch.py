@@ -10,8 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from rag.loader.machine.limits import available_bytes
-from rag.loader.records import Plan
+from rag.loader.machine.limits import available_bytes, tightest
+from rag.loader.records import Limit, Plan
 
 POLL_S = 0.02
 """Memory is looked at so often: a loader fills a gigabyte a second, so a cap is overrun by 20 MB at most."""
@@ -21,6 +21,11 @@ SERVING_POLL_S = 0.5
 
 TELL_S = 0.2
 """What is left is looked at, and told, so often."""
+
+STARVED_BYTES = 64_000_000
+"""A load is ended while so much is left, two polls of the fastest loader, and not by the kernel: with less,
+Linux was seen to take back pages of running programs and read them again for minutes before its OOM killer
+came, and then to choose this program too, while the worker's memory was still being given back."""
 
 
 @dataclass(slots=True)
@@ -35,8 +40,9 @@ class Sample:
 class Watcher:
     """Follows one worker's memory in a thread until it ends; `peak` holds the highest figures seen.
 
-    `over_cap(sample)` is called once, when the cap that the plan sets is overrun. For llama.cpp the
+    `over_cap(bytes)` is called once, when the cap that the plan sets is overrun. For llama.cpp the
     mapped weights count, which it reads for every token; elsewhere mapped pages are of no account.
+    `starved(limit)` is called once, when a bound of the system leaves a load less than STARVED_BYTES.
     """
 
     def __init__(
@@ -44,14 +50,16 @@ class Watcher:
         pid: int,
         plan: Plan,
         over_cap: Callable[[int], None],
+        starved: Callable[[Limit], None],
         tell: Callable[[Sample], None],
     ) -> None:
         self._pid, self._plan = pid, plan
-        self._over_cap, self._tell = over_cap, tell
+        self._over_cap, self._starved, self._tell = over_cap, starved, tell
         # Looking for children means looking at every process there is; vLLM alone starts any.
         self._memory = family_memory if plan.engine == "vllm" else memory_of
         self._ended = threading.Event()
         self._poll_s = POLL_S
+        self._loading = True
         self.now = Sample(left=available_bytes())
         self.peak = Sample()
         self._thread = threading.Thread(target=self._watch, daemon=True)
@@ -59,7 +67,7 @@ class Watcher:
 
     def slow_down(self) -> None:
         """Look less often: the model is loaded."""
-        self._poll_s = SERVING_POLL_S
+        self._poll_s, self._loading = SERVING_POLL_S, False
 
     def stop(self) -> None:
         self._ended.set()
@@ -76,6 +84,9 @@ class Watcher:
                 told = time.monotonic()
                 self.now.left = available_bytes()
                 self._tell(self.now)
+            if self._loading and (limit := tightest()).free_bytes < STARVED_BYTES:
+                self._starved(limit)
+                return
             cap = self._plan.max_memory_bytes
             counted = sample.resident if self._plan.engine == "llamacpp" else sample.private
             if cap and counted > cap:
