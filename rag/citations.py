@@ -11,7 +11,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 
 from rag.sentences import sentence_spans
-from rag.types import Citation, Hit, Sentence
+from rag.types import Citation, Hit
 
 VERIFIED = 0.85
 """Share of a sentence's content words that the quoted span must hold to support it."""
@@ -71,12 +71,6 @@ def best_support(claim: str, hits: Sequence[Hit], neighbours: bool = True) -> tu
             if strength > best[0] + 1e-9:
                 best = (strength, Citation(number, hit, text[start:end], start, end, strength >= VERIFIED))
     return best
-
-
-def quote(sentence: Sentence, hits: Sequence[Hit]) -> Citation:
-    """The footnote for evidence that is shown verbatim."""
-    number = 1 + next(n for n, hit in enumerate(hits) if hit.chunk.id == sentence.hit.chunk.id)
-    return Citation(number, sentence.hit, sentence.text, sentence.start, sentence.end, verified=True)
 
 
 def footnoted(pieces: Iterable[str], hits: Sequence[Hit]) -> Iterator[str | Citation]:

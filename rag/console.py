@@ -110,6 +110,11 @@ def clean_line(text: str) -> str:
     return " ".join(clean(text).split("\n")).replace("\t", " ")
 
 
+def unpainted(text: str) -> str:
+    """The text without `paint`'s marks: what takes room on the line."""
+    return re.sub("\x1b\\[[0-9;]*m", "", text)
+
+
 def is_terminal(stream: IO[str]) -> bool:
     """Whether a person watches the stream."""
     try:

@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
-from rag.citations import footnoted, quote, supported_only
+from rag.citations import footnoted, supported_only
 from rag.embedding import load_embedder
 from rag.evidence import Evidence, EvidenceFinder
 from rag.filters import Filters
@@ -16,11 +16,24 @@ from rag.late import load_token_encoder
 from rag.loader.base import LanguageModel, Report, Sampling, Usage
 from rag.places import index_root
 from rag.prompt import build_prompt
+from rag.quoting import DISPUTED, dispute, quotes
 from rag.reranking import load_reranker
 from rag.retrieval import Retriever
 from rag.settings import DEFAULT_COLLECTION, AnswerSettings, Settings
 from rag.store.generation import Collection
-from rag.types import Answer, Citation, Context, Done, Event, Hit, Message, Prompt, Sources, Timings, Token
+from rag.types import (
+    Answer,
+    Citation,
+    Context,
+    Done,
+    Event,
+    Hit,
+    Message,
+    Prompt,
+    Sources,
+    Timings,
+    Token,
+)
 
 NOT_IN_DOCUMENTS = "Not in your documents."
 TRUSTED_PARAMETERS = 1_000_000_000
@@ -68,25 +81,32 @@ class Engine:
                 citations.append(piece)
                 continue
             clock.spoke()
-            text += piece
-            yield Token(piece)
+            token = piece if isinstance(piece, Token) else Token(piece)
+            text += token.text
+            yield token
         abstained = text == NOT_IN_DOCUMENTS
         model = self.model.info if self.model else None
         said = (question, text, tuple(citations), hits, abstained, model)
-        yield Done(Answer(*said, clock.timings(), found.dropped, clock.context))
+        behind = found.dropped, clock.context, DISPUTED in text, evidence.confidence
+        yield Done(Answer(*said, clock.timings(), *behind))
 
     def _answer(
         self, question: str, hits: Hits, evidence: Evidence, clock: _Clock, cancel: threading.Event | None
-    ) -> Iterator[str | Citation]:
+    ) -> Iterator[str | Token | Citation]:
         """Text and footnotes, in the order in which they are to be shown."""
-        if evidence.relevance < self.settings.refusal_threshold:
+        if evidence.confidence < self.settings.refusal_threshold:
             yield NOT_IN_DOCUMENTS
         elif self.model and not self._evidence_leads(self.model):
             prompt = self._prompt(self.model, question, hits, clock)
             words = self.model.stream(prompt.messages, self._sampling(), cancel)
-            yield from footnoted(clock.count(words), prompt.used_hits)
+            said = ""
+            for piece in footnoted(clock.count(words), prompt.used_hits):
+                said += piece if isinstance(piece, str) else ""
+                yield piece
+            if not (cancel and cancel.is_set()):
+                yield from dispute(said, evidence, hits)
         else:
-            yield from (quoted := list(_quotes(evidence, hits)))
+            yield from (quoted := list(quotes(evidence, hits)))
             if self.model:
                 yield from self._support(self.model, question, hits, quoted, clock, cancel)
 
@@ -95,13 +115,13 @@ class Engine:
         model: LanguageModel,
         question: str,
         hits: Hits,
-        quoted: Sequence[str | Citation],
+        quoted: Sequence[Token | Citation],
         clock: _Clock,
         cancel: threading.Event | None,
     ) -> Iterator[str | Citation]:
         """What a weak model can add to the quotes. It reads only their passages: fewer tokens."""
         numbers = {piece.number for piece in quoted if isinstance(piece, Citation)}
-        said = question + "".join(piece for piece in quoted if isinstance(piece, str))
+        said = question + "".join(piece.text for piece in quoted if isinstance(piece, Token))
         prompt = self._prompt(model, question, [hits[number - 1] for number in sorted(numbers)], clock)
         words = model.stream(prompt.messages, self._sampling(SUPPORTING_TOKENS), cancel)
         yield from supported_only(clock.count(words), hits, numbers, said)
@@ -122,13 +142,6 @@ class Engine:
         size = model.info.parameters
         weak = size is not None and size < TRUSTED_PARAMETERS
         return self.settings.lead == "evidence" or (self.settings.lead == "auto" and weak)
-
-
-def _quotes(evidence: Evidence, hits: Hits) -> Iterator[str | Citation]:
-    for n, sentence in enumerate(evidence.sentences):
-        citation = quote(sentence, hits)
-        yield citation
-        yield f'{" " if n else ""}"{" ".join(sentence.text.split())}" [{citation.number}]'
 
 
 @contextmanager

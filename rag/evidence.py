@@ -5,12 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from math import inf
 
 from rag.citations import content_words
 from rag.reranking import Reranker
 from rag.retrieval import sigmoid
 from rag.sentences import sentence_spans
-from rag.types import Hit, Sentence
+from rag.types import Hit, Reading, Sentence, Span
 
 PASSAGES = 3
 """Passages whose sentences are scored: the answer's sentence is in one of the first three or nowhere."""
@@ -20,31 +21,35 @@ PASSAGE_WEIGHT = 0.75
 """Share of its passage's logit in a sentence's score."""
 SHORTEST = 10
 """Characters below which a line (a page number, a lone heading) is nothing to quote."""
-WORDS = 55
+WORDS = 60
 """A second sentence is quoted when both together stay within this many words."""
+CLOSE = 4.0
+"""By so much less sure may a reader be of the second sentence."""
+LONGEST = 80
+"""Words of a quote at most, where a reader found the words that answer."""
+RELEVANCE_SHARE, SLOPE, OFFSET = 0.2, 1.0, 0.0
+"""What a passage's relevance counts beside its answerability, and how both become a chance."""
 _BULLET = re.compile(r"(?:[-*+•‣▪●–]|\d{1,2}[.)])\s+")
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Sentences to quote, best first; `relevance` is how sure it is that the passages answer at all.
-
-    It is the logistic of the cross-encoder's best passage logit, from 0 to 1. On SQuAD that alone
-    told foreign questions apart best; single sentences, cosine and shared words added nothing.
-    """
+    """Sentences to quote, best first; `confidence`, from 0 to 1, is how sure it is that they answer."""
 
     sentences: tuple[Sentence, ...]
-    relevance: float
+    confidence: float
 
 
 class EvidenceFinder:
-    """Picks sentences with the cross-encoder, or by shared words where there is none."""
+    """Picks the sentences in which a reader found the answer; else with the cross-encoder, or by words."""
 
     def __init__(self, reranker: Reranker | None) -> None:
         self.reranker = reranker
 
     def find(self, question: str, hits: Sequence[Hit]) -> Evidence:
         """The sentences that answer best, and the confidence that they do."""
+        if readings := [hit.reading for hit in hits if hit.reading and hit.reading.spans]:
+            return Evidence(_enough(_around_spans(hits), CLOSE), answered(readings))
         candidates = _thin(question, [s for hit in hits[:PASSAGES] for s in _sentences(hit)])
         if not candidates:
             return Evidence((), 0.0)
@@ -58,6 +63,7 @@ class EvidenceFinder:
             for s, logit in zip(candidates, logits)
         ]
         scored.sort(key=lambda s: -s.score)
+        # On SQuAD this alone told foreign questions apart best; sentences, cosine and words added nothing.
         return Evidence(_enough(scored), sigmoid(max(passage.values())))
 
     def _passage_logits(self, question: str, hits: Sequence[Hit]) -> dict[str, float]:
@@ -69,6 +75,60 @@ class EvidenceFinder:
             logits = self.reranker.score(question, [chunk.searchable for chunk in unread])
             known |= {chunk.id: float(logit) for chunk, logit in zip(unread, logits)}
         return known
+
+
+def answered(readings: Sequence[Reading]) -> float:
+    """The chance that one of the passages answers, from what a reader makes of them.
+
+    A logistic regression on questions of which half are answered; see docs/retrieval.md.
+    """
+    answerable = max(reading.answerable or 0.0 for reading in readings)
+    relevance = max(reading.relevance for reading in readings)
+    return sigmoid(SLOPE * (answerable + RELEVANCE_SHARE * relevance) + OFFSET)
+
+
+def _around_spans(hits: Sequence[Hit]) -> list[Sentence]:
+    """The sentences of the likeliest spans, each once."""
+    spans = [(span, hit) for hit in hits if hit.reading for span in hit.reading.spans]
+    found: list[Sentence] = []
+    for span, hit in sorted(spans, key=lambda pair: -pair[0].margin):
+        sentence = _around(hit, span)
+        if not any(_same(sentence, other) for other in found):
+            found.append(sentence)
+    return found
+
+
+def _around(hit: Hit, span: Span) -> Sentence:
+    """The sentence, or the sentences, that a span lies in; of a very long one the words about the span."""
+    text = hit.chunk.text
+    spans = sentence_spans(text)
+    inside = [n for n, (start, end) in enumerate(spans) if start < span.end and span.start < end]
+    if not inside:
+        return Sentence(hit, text[span.start : span.end], span.start, span.end, span.margin, span)
+    start, end = spans[inside[0]][0], spans[inside[-1]][1]
+    if (bullet := _BULLET.match(text, start, end)) and bullet.end() <= span.start:
+        start = bullet.end()
+    if text[start:end].endswith(":"):
+        end = _end_of_list(text, start, spans[inside[-1] :])
+    start, end = _narrowed(text, start, end, span)
+    return Sentence(hit, text[start:end], start, end, span.margin, span)
+
+
+def _narrowed(text: str, start: int, end: int, span: Span) -> tuple[int, int]:
+    """At most LONGEST words: a table without full stops is one sentence to the splitter."""
+    words = [(start + m.start(), start + m.end()) for m in re.finditer(r"\S+", text[start:end])]
+    if len(words) <= LONGEST:
+        return start, end
+    inside = [n for n, (begin, stop) in enumerate(words) if begin < span.end and span.start < stop]
+    spare = max(0, LONGEST - len(inside)) // 2
+    first, last = max(0, inside[0] - spare), min(len(words) - 1, inside[-1] + spare)
+    return words[first][0], words[last][1]
+
+
+def _same(one: Sentence, other: Sentence) -> bool:
+    """Whether they overlap, or one says what the other does."""
+    overlap = one.start < other.end and other.start < one.end and one.hit.chunk.id == other.hit.chunk.id
+    return overlap or one.text in other.text or other.text in one.text
 
 
 def _sentences(hit: Hit) -> list[Sentence]:
@@ -98,13 +158,12 @@ def _thin(question: str, sentences: Sequence[Sentence]) -> list[Sentence]:
     return sorted(shared, key=lambda s: -s.score)[:CANDIDATES]
 
 
-def _enough(sentences: Sequence[Sentence]) -> tuple[Sentence, ...]:
-    """The best sentence, and the second where both together are still short."""
-    words = 0
-    chosen: list[Sentence] = []
-    for sentence in sentences[:2]:
-        words += len(sentence.text.split())
-        if chosen and words > WORDS:
-            break
-        chosen.append(sentence)
-    return tuple(chosen)
+def _enough(sentences: Sequence[Sentence], gap: float = inf) -> tuple[Sentence, ...]:
+    """The best sentence, and the next that is short and whose score is not more than `gap` below."""
+    if not sentences:
+        return ()
+    best = sentences[0]
+    room = WORDS - len(best.text.split())
+    near = (other for other in sentences[1:] if best.score - other.score <= gap)
+    second = next((other for other in near if len(other.text.split()) <= room), None)
+    return (best, second) if second else (best,)

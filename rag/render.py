@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
-from rag.console import clean_line, paint
+from rag.console import clean_line, paint, unpainted
 from rag.types import Answer, Citation, Hit
 
 INDENT = "    "
@@ -42,8 +42,9 @@ class Wrapper:
         if word.endswith("\n"):
             self._column = 0
             return word
-        wraps = 0 < self._column < self._column + len(word.rstrip()) > self._width
-        self._column = len(word) if wraps else self._column + len(word)
+        seen = unpainted(word)
+        wraps = 0 < self._column < self._column + len(seen.rstrip()) > self._width
+        self._column = len(seen) if wraps else self._column + len(seen)
         return f"\n{word}" if wraps else word
 
 

@@ -2,28 +2,37 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from rag import bundled
 from rag.errors import EngineMissing, ModelNotFound
 from rag.onnx import OnnxModel
 from rag.settings import RetrievalSettings
+from rag.types import Chunk, Reading
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
 BATCH = 4
+FEWEST = 3
+"""So many passages are read in any case: the answer is not always in the first, however clear its lead."""
 
 
-class Reranker(Protocol):
+class Reranker(ABC):
     """Judges whole passages and single sentences alike."""
 
     name: str
 
+    def read(self, question: str, chunks: Sequence[Chunk]) -> list[Reading]:
+        """One reading for each passage, headings read along; where time is short, for the first ones only."""
+        return [Reading(float(logit)) for logit in self.score(question, [c.searchable for c in chunks])]
+
+    @abstractmethod
     def score(self, question: str, texts: Sequence[str]) -> NDArray[np.float32]:
         """Relevance of each text, shape (len(texts),), in logits: 0 is undecided, higher is better."""
 
@@ -32,12 +41,23 @@ def load_reranker(settings: RetrievalSettings) -> Reranker | None:
     """The reranker that the settings name; None when it is off. Raises ModelNotFound, EngineMissing."""
     if settings.rerank == "off":
         return None
-    return (
-        BundledReranker() if settings.rerank == "bundled" else SentenceTransformersReranker(settings.rerank)
-    )
+    reranker = _named(settings.rerank)
+    if not settings.rerank_ms:
+        return reranker
+    from rag.pace import Paced
+
+    return Paced(reranker, settings.rerank_ms / 1000)
 
 
-class BundledReranker:
+def _named(name: str) -> Reranker:
+    if name == "reader":
+        from rag.reading import BundledReader
+
+        return BundledReader()
+    return BundledReranker() if name == "bundled" else SentenceTransformersReranker(name)
+
+
+class BundledReranker(Reranker):
     """cross-encoder/ms-marco-MiniLM-L-12-v2 in int8."""
 
     name = "cross-encoder/ms-marco-MiniLM-L-12-v2"
@@ -58,7 +78,7 @@ class BundledReranker:
         return scores
 
 
-class SentenceTransformersReranker:
+class SentenceTransformersReranker(Reranker):
     """Any cross-encoder with one output that sentence-transformers loads."""
 
     def __init__(self, name: str) -> None:

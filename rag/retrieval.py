@@ -10,11 +10,11 @@ from rag.duplicates import thin
 from rag.embedding import Embedder
 from rag.filters import Filters, Scope, resolve
 from rag.late import TokenEncoder, late_scores, word_weights
-from rag.reranking import Reranker
+from rag.reranking import FEWEST, Reranker
 from rag.settings import RetrievalSettings
 from rag.store.generation import Generation
 from rag.store.manifest import TokenSpace
-from rag.types import Chunk, Dropped, Hit, Rank
+from rag.types import Chunk, Dropped, Hit, Rank, Reading
 
 if TYPE_CHECKING:
     import numpy as np
@@ -80,13 +80,14 @@ class Retriever:
         chunks = thinned.kept
         order = list(chunks)
         final = {row: fused[row] for row in order}
+        readings: dict[int, Reading] = {}
         if self.reranker and pairs:
-            reread = order[:pairs]
-            logits = self.reranker.score(question, [chunks[row].searchable for row in reread])
-            stages["rerank"] = {row: float(logit) for row, logit in zip(reread, logits)}
+            reread = order[: self._worth_reading(pairs, [fused[row] for row in order])]
+            readings = dict(zip(reread, self.reranker.read(question, [chunks[row] for row in reread])))
+            stages["rerank"] = {row: reading.score for row, reading in readings.items()}
             final = mix(final, stages["rerank"], self.settings.rerank_weight)
         ranks = {stage: _ranks(scores) for stage, scores in stages.items()}
-        hits = [_hit(row, chunks[row], final[row], ranks) for row in _best_first(final)]
+        hits = [_hit(row, chunks[row], final[row], ranks, readings.get(row)) for row in _best_first(final)]
         beyond = [
             Dropped(hit, "top_k", f"ranked {place}, {depth} are shown")
             for place, hit in enumerate(hits[depth:], start=depth + 1)
@@ -96,6 +97,11 @@ class Retriever:
             for row, (chunk, reason) in thinned.dropped.items()
         ]
         return Found(tuple(hits[:depth]), (*beyond, *repeated), ranks)
+
+    def _worth_reading(self, pairs: int, scores: Sequence[float]) -> int:
+        """Fewer where one passage leads so clearly that rereading has never changed the first place."""
+        leads = len(scores) > 1 and scores[0] - scores[1] >= self.settings.rerank_lead > 0
+        return min(pairs, FEWEST) if leads else pairs
 
     def scope(self, filters: Filters) -> Scope:
         """Where a search with these filters looks. Raises UsageError when that is nowhere."""
@@ -173,8 +179,14 @@ def _ranks(scores: Scores) -> dict[int, Rank]:
     return {row: Rank(place, scores[row]) for place, row in enumerate(_best_first(scores), start=1)}
 
 
-def _hit(row: int, chunk: Chunk, score: float, ranks: Mapping[str, Mapping[int, Rank]]) -> Hit:
-    return Hit(chunk, score, {stage: seen[row] for stage, seen in ranks.items() if row in seen})
+def _hit(
+    row: int,
+    chunk: Chunk,
+    score: float,
+    ranks: Mapping[str, Mapping[int, Rank]],
+    reading: Reading | None = None,
+) -> Hit:
+    return Hit(chunk, score, {stage: seen[row] for stage, seen in ranks.items() if row in seen}, reading)
 
 
 def _pairs(ids: NDArray[np.int64] | Sequence[int], scores: NDArray[np.float32]) -> list[tuple[int, float]]:

@@ -75,9 +75,16 @@ class RetrievalSettings(_Frozen):
     late_pairs: int = Field(3, ge=0, le=100, description="candidates reread after late interaction")
     token_vectors_mb: int = Field(2048, ge=0, description="no token vectors in an index that needs more, MiB")
     rerank: str = Field(
-        "bundled", description="'bundled', a sentence-transformers cross-encoder's name or folder, or 'off'"
+        "reader",
+        description="'reader', 'bundled', a sentence-transformers cross-encoder's name or folder, or 'off'",
     )
-    rerank_pairs: int = Field(7, ge=0, le=100, description="candidates the cross-encoder rereads")
+    rerank_pairs: int = Field(10, ge=0, le=100, description="candidates that are reread at most")
+    rerank_ms: int = Field(
+        150, ge=0, description="fewer candidates where this machine needs longer; 0 sets no limit"
+    )
+    rerank_lead: float = Field(
+        0.1, ge=0, description="where the best one leads by so much, only three are reread; 0: never"
+    )
     rerank_weight: float = Field(0.07, ge=0, description="worth of one logit of it in the final score")
     per_document: int = Field(0, ge=0, description="passages of one document while others match; 0: any")
 

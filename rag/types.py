@@ -105,15 +105,44 @@ class Rank:
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """Words of a passage, `text[start:end]`; `margin`: how far their logits exceed those of "not here"."""
+
+    start: int
+    end: int
+    margin: float
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What a reranker makes of a passage: how relevant it is to the question, as a logit.
+
+    Only a reader says more: `answerable`, the logit that the passage answers at all, and with which words,
+    likeliest first and disjoint.
+    """
+
+    relevance: float
+    answerable: float | None = None
+    spans: tuple[Span, ...] = ()
+
+    @property
+    def score(self) -> float:
+        """What passages are ordered by: a passage that answers is worth more than one that is about it."""
+        return self.relevance if self.answerable is None else (self.relevance + self.answerable) / 2
+
+
+@dataclass(frozen=True, slots=True)
 class Hit:
     """A retrieved chunk; `score` is a relevance, higher is better, never converted downstream.
 
-    `how` maps each stage that saw the chunk ("dense", "lexical", "fused", "rerank") to its rank.
+    `how` maps each stage that saw the chunk ("dense", "lexical", "fused", "rerank") to its rank; `reading`
+    is there where a reranker read it.
     """
 
     chunk: Chunk
     score: float
     how: Mapping[str, Rank] = field(default_factory=dict)
+    reading: Reading | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,13 +177,17 @@ class Prompt:
 
 @dataclass(frozen=True, slots=True)
 class Sentence:
-    """A sentence of a hit's chunk: `chunk.text[start:end] == text`; `score` as in `Hit`."""
+    """A sentence of a hit's chunk: `chunk.text[start:end] == text`; `score` as in `Hit`.
+
+    `exact` are the words in it that answer, where a reader found them; their place is the chunk's, too.
+    """
 
     hit: Hit
     text: str
     start: int
     end: int
     score: float
+    exact: Span | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +251,8 @@ class Context:
 class Answer:
     """What the user is shown; `abstained` means "not in your documents".
 
+    `disputed` means that a reader found an answer which the model does not give; the text shows both.
+    `confidence`, from 0 to 1, is how sure the reader is that the passages answer.
     `dropped` is what the search left out, best first; `context` is None where no model read anything.
     """
 
@@ -230,6 +265,8 @@ class Answer:
     timings: Timings
     dropped: tuple[Dropped, ...] = ()
     context: Context | None = None
+    disputed: bool = False
+    confidence: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -241,9 +278,10 @@ class Sources:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A piece of the answer's text, to be appended to what came before."""
+    """A piece of the answer's text, to be appended to what came before; `exact`: the words that answer."""
 
     text: str
+    exact: bool = False
 
 
 @dataclass(frozen=True, slots=True)

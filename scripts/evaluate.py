@@ -32,7 +32,7 @@ def main(arguments: Sequence[str]) -> int:
             "See evaluate.py --help.",
         )
 
-    from rag.evaluation.report import record, table
+    from rag.evaluation.report import draw_refusals, record, table
     from rag.evaluation.run import Options, evaluate
     from rag.settings import load_settings
 
@@ -45,7 +45,10 @@ def main(arguments: Sequence[str]) -> int:
         with_model=not flags.no_llm,
         foreign=flags.foreign,
     )
-    figures = record(evaluate(options, load_settings()))
+    outcome = evaluate(options, load_settings())
+    if flags.curve:
+        draw_refusals(outcome, flags.curve)
+    figures = record(outcome)
     if flags.json:
         console.print_json(figures)
     else:
@@ -105,6 +108,12 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--retrieval-only", action="store_true", help="do not answer the questions")
     add("--no-llm", action="store_true", help="answer with quoted sentences only")
     add("--foreign", metavar="DATASET2", type=Path, help="ask its questions too: they should be refused")
+    add(
+        "--curve",
+        metavar="FILE.png",
+        type=Path,
+        help="draw what refusing costs",
+    )
     add(
         "--make-questions",
         metavar="FOLDER",

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from rag.citations import content_words
 from rag.loader.base import Sampling, Usage
+from rag.reranking import Reranker
 from rag.types import Chunk, Hit, Message, ModelInfo
 
 
@@ -42,7 +43,7 @@ class HashingEmbedder:
         return self.embed_passages([text])[0]
 
 
-class OverlapReranker:
+class OverlapReranker(Reranker):
     """Logit from -6 to 6 by the share of the question's content words that the text holds."""
 
     name = "fake/overlap"

@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rag.citations import UNSUPPORTED_MARK, best_support, footnoted, quote, support, supported_only
+from rag.citations import UNSUPPORTED_MARK, best_support, footnoted, support, supported_only
+from rag.quoting import quote
 from rag.types import Citation, Sentence
 from tests.fakes import hit
 

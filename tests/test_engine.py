@@ -2,15 +2,18 @@
 
 import threading
 
+import numpy as np
 import pytest
 
 from rag.citations import UNSUPPORTED_MARK
 from rag.engine import NOT_IN_DOCUMENTS, Engine
 from rag.evidence import EvidenceFinder
 from rag.filters import Filters
+from rag.loader.base import Usage
+from rag.reranking import Reranker
 from rag.retrieval import Retriever
 from rag.settings import AnswerSettings, RetrievalSettings
-from rag.types import Done, Sources, Token
+from rag.types import Done, Reading, Sources, Span, Token
 from tests.fakes import EchoModel, HashingEmbedder, OverlapReranker
 from tests.test_retrieval import build
 
@@ -104,3 +107,37 @@ def test_only_documents_that_pass_the_filters_are_quoted(make_engine):
     answer = drain(make_engine(None), filters=Filters(within=("2.txt", "1.txt")))
     assert {hit.chunk.path for hit in answer.hits} == {"1.txt", "2.txt"} and answer.abstained
     assert drain(make_engine(None), filters=Filters(within=("0.txt",))).citations[0].hit.chunk.path == "0.txt"
+
+
+class Contrary(Reranker):
+    """Finds the word "sixteen" in every passage that has it, and is sure."""
+
+    name = "fake/contrary"
+
+    def read(self, question, chunks):
+        return [self._reading(chunk.text.find("sixteen")) for chunk in chunks]
+
+    def score(self, question, texts):
+        return np.zeros(len(texts), np.float32)
+
+    def _reading(self, at):
+        return Reading(4.0, 4.0, (Span(at, at + 7, 9.0),)) if at >= 0 else Reading(-9.0, -9.0)
+
+
+@pytest.mark.parametrize(
+    ("reply", "disputed"), [("They sleep twelve hours.", True), ("Sixteen hours.", False)]
+)
+def test_a_reader_that_found_another_answer_says_so(tmp_path, reply, disputed):
+    class Sure(EchoModel):
+        def stream(self, messages, sampling, cancel=None):
+            yield reply
+            return Usage(10, 4, "stop")
+
+    embedder = HashingEmbedder()
+    with build(tmp_path, embedder).open() as generation:
+        retriever = Retriever(generation, embedder, Contrary(), RetrievalSettings(top_k=2))
+        model = Sure(parameters=7_000_000_000)
+        answer = drain(Engine(retriever, EvidenceFinder(Contrary()), model, AnswerSettings()))
+    assert answer.text.startswith(reply)
+    assert answer.disputed == disputed == ('"Cats sleep sixteen hours a day." [1]' in answer.text)
+    assert ("sixteen" in [citation.exact for citation in answer.citations]) == disputed

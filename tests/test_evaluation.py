@@ -173,6 +173,7 @@ def test_a_right_answer_with_its_quote() -> None:
     figures = judge_answer(Question("1", "?", answers=("Bern",)), shown)
     assert figures == {
         "false_refusal": 0.0,
+        "confidence": 0.0,
         "first_token_s": 0.5,
         "total_s": 2.0,
         "words": 3.0,
@@ -239,6 +240,9 @@ def test_the_record_has_means_medians_and_nothing_where_nothing_applies() -> Non
     shares = "em f1 contains_gold exact_em exact_f1 cited_gold false_refusal true_refusal foreign_refusal"
     answers = {name: numbered(1.0, 0.0) for name in shares.split()} | {
         "exact_em": {},
+        "confidence": numbered(0.9, 0.2),
+        "true_confidence": numbered(0.1, 0.5),
+        "foreign_confidence": {},
         "words": numbered(10.0, 31.0),
         "first_token_s": numbered(1.0, 3.0),
         "total_s": numbered(2.0, 4.0),
@@ -258,6 +262,7 @@ def test_the_record_has_means_medians_and_nothing_where_nothing_applies() -> Non
     assert figures["per_question"]["retrieval"]["hit@1"] == numbered(1.0, 0.0, 0.5, 0.5)
     assert set(figures["per_question"]["answers"]) == set(shares.split())
     assert figures["answers"]["exact_em"] is None
+    assert (figures["answers"]["true_at_10"], figures["answers"]["foreign_at_3"]) == (0.5, None)
     assert (figures["answers"]["median_words"], figures["answers"]["total_s"]) == (20.5, 3.0)
     assert figures["ci95"]["answers"]["exact_em"] is None
     low, high = figures["ci95"]["retrieval"]["hit@1"]
@@ -270,7 +275,7 @@ def test_the_record_has_means_medians_and_nothing_where_nothing_applies() -> Non
 
 ANSWER_KEYS = (
     "n em f1 contains_gold median_words exact_em exact_f1 cited_gold false_refusal true_refusal "
-    "foreign_refusal first_token_s total_s"
+    "foreign_refusal true_at_10 foreign_at_3 first_token_s total_s"
 ).split()
 
 

@@ -19,7 +19,7 @@ def test_the_answering_sentence_leads_and_stands_verbatim_in_its_chunk():
     best = evidence.sentences[0]
     assert best.text == "Cats sleep sixteen hours a day."
     assert best.hit.chunk.text[best.start : best.end] == best.text
-    assert evidence.relevance > 0.5
+    assert evidence.confidence > 0.5
 
 
 def test_a_passages_own_score_breaks_the_tie_between_equal_sentences():
@@ -32,13 +32,13 @@ def test_a_passages_own_score_breaks_the_tie_between_equal_sentences():
 
 def test_evidence_about_something_else_is_of_low_relevance():
     evidence = EvidenceFinder(OverlapReranker()).find("Who painted the ceiling of the chapel?", [FEES, CATS])
-    assert evidence.relevance < 0.1
+    assert evidence.confidence < 0.1
 
 
 def test_without_a_reranker_shared_words_decide():
     finder = EvidenceFinder(None)
     assert finder.find("When do members pay?", [CATS, FEES]).sentences[0].text == "Members pay it in March."
-    assert finder.find("Who painted it?", [CATS, FEES]).relevance == 0.0
+    assert finder.find("Who painted it?", [CATS, FEES]).confidence == 0.0
 
 
 def test_nothing_retrieved_is_no_evidence():

@@ -49,6 +49,8 @@ def test_a_name_that_leads_nowhere_is_told(tmp_path):
         load_reranker(RetrievalSettings(rerank=str(tmp_path / "nowhere")))
 
 
-def test_off_is_none_and_bundled_the_default():
+def test_off_is_none_and_the_reader_the_default():
     assert load_reranker(RetrievalSettings(rerank="off")) is None
-    assert load_reranker(RetrievalSettings()).name == "cross-encoder/ms-marco-MiniLM-L-12-v2"
+    assert load_reranker(RetrievalSettings()).name == "footnote-reader"
+    bundled = load_reranker(RetrievalSettings(rerank="bundled"))
+    assert bundled.name == "cross-encoder/ms-marco-MiniLM-L-12-v2"

@@ -9,6 +9,7 @@ import pytest
 
 from rag.errors import IndexMismatch
 from rag.late import SCALE
+from rag.reranking import FEWEST
 from rag.retrieval import Retriever, fuse, mix
 from rag.settings import ChunkSettings, EmbeddingSettings, RetrievalSettings
 from rag.store.generation import Collection
@@ -203,3 +204,18 @@ def test_without_token_vectors_on_both_sides_the_cross_encoder_works_alone(tmp_p
         mismatched = Retriever(generation, embedder, OverlapReranker(), settings, other)
         assert mismatched.search("What is the fee?") == plain.search("What is the fee?")
         assert sum("rerank" in hit.how for hit in plain.search("What is the fee?")) == 3
+
+
+def test_a_clear_lead_is_reread_only_as_far_as_an_answer_may_stand(tmp_path):
+    embedder = HashingEmbedder()
+    with build(tmp_path, embedder).open() as generation:
+        reread = {}
+        for lead in (0.0, 0.1, 5.0):
+            settings = RetrievalSettings(top_k=3, rerank_pairs=4, rerank_lead=lead)
+            found = Retriever(generation, embedder, OverlapReranker(), settings).find(
+                "How long do cats sleep?"
+            )
+            reread[lead] = len(found.ranks["rerank"])
+            first, second = sorted((rank.score for rank in found.ranks["fused"].values()), reverse=True)[:2]
+    assert 0.1 < first - second < 5.0
+    assert reread == {0.0: 4, 0.1: FEWEST, 5.0: 4}

@@ -1,5 +1,6 @@
 """Training the reader: its beginning, its examples, its loss, an interruption, and what comes out."""
 
+import itertools
 import json
 import math
 import random
@@ -133,8 +134,12 @@ def test_a_run_of_a_few_steps_gives_a_reader_that_reads(tmp_path):
     assert figures["n"] == 2 and 0 <= figures["f1"] <= 1
     reader = Reader(tmp_path / "reader" / "model.onnx", tmp_path / "reader" / "tokenizer.json")
     (reading,) = reader.read("Where was it built?", [chunk_of(example())])
-    assert 0 <= reading.start < reading.end <= len(WORKS)
-    assert np.isfinite([reading.relevance, reading.answerable, reading.margin]).all()
+    places = [(span.start, span.end) for span in reading.spans]
+    assert places and all(0 <= start < end <= len(WORKS) for start, end in places)
+    assert all(a[1] <= b[0] for a, b in itertools.pairwise(sorted(places)))
+    margins = [span.margin for span in reading.spans]
+    assert margins == sorted(margins, reverse=True)
+    assert np.isfinite([reading.relevance, reading.answerable, *margins]).all()
     assert train(job) == figures
     assert job.checkpoint.exists()
     assert replace(job, held_out=()).checkpoint != job.checkpoint != replace(job, epochs=1.0).checkpoint

@@ -31,7 +31,7 @@ def verdict_on(tmp_path):
     with shelve(tmp_path, FILES, embedder, failed=FAILED).open() as generation:
 
         def verdict(place, question=QUESTION, filters=None, model=None, **settings):
-            chosen = RetrievalSettings(**{"top_k": 3, "rerank_pairs": 5, **settings})
+            chosen = RetrievalSettings(**{"top_k": 3, "rerank_pairs": 5, "rerank_lead": 0, **settings})
             reranker = OverlapReranker()
             retriever = Retriever(generation, embedder, reranker, chosen)
             answers = AnswerSettings(context_tokens=256)

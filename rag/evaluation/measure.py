@@ -73,9 +73,11 @@ def measure_answers(
     for question in counted(answerable, "answering"):
         for name, value in judge_answer(question, _ask(engine, question)).items():
             values[name][question.key] = value
-    for name, questions in (("true_refusal", unanswerable), ("foreign_refusal", foreign)):
-        for question in counted(questions, name.replace("_", " ")):
-            values[name][question.key] = float(_ask(engine, question).abstained)
+    for kind, questions in (("true", unanswerable), ("foreign", foreign)):
+        for question in counted(questions, f"{kind} refusals"):
+            answer = _ask(engine, question)
+            values[f"{kind}_refusal"][question.key] = float(answer.abstained)
+            values[f"{kind}_confidence"][question.key] = answer.confidence
     return values
 
 
@@ -90,6 +92,9 @@ ANSWER_FIGURES = (
     "false_refusal",
     "true_refusal",
     "foreign_refusal",
+    "confidence",
+    "true_confidence",
+    "foreign_confidence",
     "first_token_s",
     "total_s",
 )
@@ -101,7 +106,11 @@ def judge_answer(question: Question, answer: Answer) -> dict[str, float]:
     A refusal is a wrong answer. "words" are counted where something was answered, "exact_*" where a
     citation has an exact span, "cited_gold" where the answer contains the gold answer.
     """
-    figures = {"false_refusal": float(answer.abstained), "total_s": answer.timings.total_s}
+    figures = {
+        "false_refusal": float(answer.abstained),
+        "confidence": answer.confidence,
+        "total_s": answer.timings.total_s,
+    }
     if answer.timings.first_token_s is not None:
         figures["first_token_s"] = answer.timings.first_token_s
     text = "" if answer.abstained else metrics.shown_text(answer)

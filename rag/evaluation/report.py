@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
+from rag.errors import EvaluationError
 from rag.evaluation import metrics
 from rag.evaluation.measure import RANKING, Values
+from rag.evaluation.refusals import curve, draw, refused_at
 from rag.evaluation.run import Outcome
 
 SHARES = (
@@ -40,6 +43,8 @@ MEANINGS = {
     "false_refusal": "answerable questions refused",
     "true_refusal": "unanswerable questions refused",
     "foreign_refusal": "questions on other things refused",
+    "true_at_10": "unanswerable ones refused if 10 % of the answerable are",
+    "foreign_at_3": "other things refused if 3 % of the answerable are",
     "first_token_s": "median time to the first token",
     "total_s": "median time to the whole answer",
 }
@@ -98,9 +103,18 @@ def _answers(values: Values) -> dict[str, float | None]:
         "first_token_s": _rounded(metrics.percentile(_of(values, "first_token_s"), 0.5)),
         "total_s": _rounded(metrics.percentile(_of(values, "total_s"), 0.5)),
     }
-    figures = {"n": len(values["false_refusal"]), **means, **medians}
+    figures = {"n": len(values["false_refusal"]), **means, **medians, **_prices(values)}
     order = ["n", *(name for name in MEANINGS if name in figures)]
     return {name: figures[name] for name in order}
+
+
+def _prices(values: Values) -> dict[str, float | None]:
+    """Refusals at a fixed price, whatever the threshold is now."""
+    sure = _of(values, "confidence")
+    return {
+        "true_at_10": _rounded(refused_at(sure, _of(values, "true_confidence"), 0.10)),
+        "foreign_at_3": _rounded(refused_at(sure, _of(values, "foreign_confidence"), 0.03)),
+    }
 
 
 def _intervals(values: Values, names: tuple[str, ...], seed: int) -> dict[str, list[float] | None]:
@@ -114,6 +128,21 @@ def _of(values: Values, name: str) -> list[float]:
 
 def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 4)
+
+
+def draw_refusals(outcome: Outcome, file: Path) -> None:
+    """A picture of what refusing costs. Raises EvaluationError, EngineMissing."""
+    values = outcome.answers
+    kinds = {"near misses": "true_confidence", "other things": "foreign_confidence"}
+    asked = {name: _of(values, figure) for name, figure in kinds.items() if values.get(figure)}
+    if not asked:
+        raise EvaluationError(
+            "there is no curve without questions that have no answer",
+            "Use a set with unanswerable questions, or --foreign, and leave out --retrieval-only.",
+        )
+    sure = _of(values, "confidence")
+    now = metrics.mean(_of(values, "false_refusal")) or 0.0
+    draw({name: curve(sure, others) for name, others in asked.items()}, now, file)
 
 
 def table(figures: Mapping[str, Any]) -> str:

@@ -8,9 +8,9 @@ from statistics import fmean
 
 from rag.evaluation.metrics import contains, exact_match, f1
 from rag.evaluation.progress import counted
-from rag.reading import Reader, Reading
+from rag.reading import Reader
 from rag.training.examples import Example
-from rag.types import Chunk
+from rag.types import Chunk, Reading
 
 
 def assess(reader: Reader, examples: Sequence[Example], most: int = 400, seed: int = 0) -> dict[str, float]:
@@ -27,9 +27,11 @@ def assess(reader: Reader, examples: Sequence[Example], most: int = 400, seed: i
         "wrong": [e for e in examples if not e.answers and not e.hard],
     }
     read = {kind: _read(reader, dice.sample(of, min(most, len(of))), kind) for kind, of in kinds.items()}
-    spans = [(example.passage[r.start : r.end], _golds(example)) for example, r in read["right"]]
-    there = {kind: [r.answerable for _, r in pairs] for kind, pairs in read.items()}
-    margins = {kind: [r.margin for _, r in pairs] for kind, pairs in read.items()}
+    spans = [
+        (e.passage[r.spans[0].start : r.spans[0].end] if r.spans else "", _golds(e)) for e, r in read["right"]
+    ]
+    there = {kind: [r.answerable or 0.0 for _, r in pairs] for kind, pairs in read.items()}
+    margins = {kind: [r.spans[0].margin for _, r in pairs if r.spans] for kind, pairs in read.items()}
     return {
         "n": float(len(spans)),
         "em": fmean(exact_match(text, golds) for text, golds in spans),

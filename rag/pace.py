@@ -1,0 +1,62 @@
+"""As many passages as there is time for, by what reading one costs on this machine."""
+
+from __future__ import annotations
+
+import itertools
+import time
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from rag.cores import usable_cores
+from rag.measured import is_busy, keep, recall
+from rag.reranking import FEWEST, Reranker
+from rag.types import Chunk, Reading
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+TRIED = (
+    "What is measured here?",
+    "A passage of the usual length, about two hundred tokens, says how long one takes to read. " * 10,
+)
+RUNS = 3
+
+
+class Paced(Reranker):
+    """A reranker that reads the first passages only, those that `seconds` allow."""
+
+    def __init__(self, reranker: Reranker, seconds: float, environ: Mapping[str, str] | None = None) -> None:
+        self.name = reranker.name
+        self._reranker, self._seconds, self._environ = reranker, seconds, environ
+
+    def read(self, question: str, chunks: Sequence[Chunk]) -> list[Reading]:
+        """Readings of the first passages, at least FEWEST."""
+        costs = (self.per_character * len(question + chunk.searchable) for chunk in chunks)
+        fit = sum(total <= self._seconds for total in itertools.accumulate(costs))
+        return self._reranker.read(question, chunks[: max(FEWEST, fit)])
+
+    def score(self, question: str, texts: Sequence[str]) -> NDArray[np.float32]:
+        """All texts: sentences are short."""
+        return self._reranker.score(question, texts)
+
+    @cached_property
+    def per_character(self) -> float:
+        """Seconds for a character of question or passage: the best of a few runs, once a machine."""
+        from rag.loader.machine.cpu import cpu
+
+        key = {"cpu": cpu()[0], "cores": usable_cores(), "reranker": self.name}
+        kept = recall("reading", key, self._environ)
+        if isinstance(kept, float):
+            return kept
+        busy = is_busy()
+        measured = min(self._timed() for _ in range(RUNS))
+        keep("reading", key, measured, busy, self._environ)
+        return measured
+
+    def _timed(self) -> float:
+        question, text = TRIED
+        began = time.perf_counter()
+        self._reranker.score(question, [text, text])
+        return (time.perf_counter() - began) / (2 * len(question + text))
