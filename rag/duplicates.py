@@ -31,13 +31,18 @@ class Thinned:
 
 
 def thin(
-    chunks: Iterable[tuple[int, Chunk]], count: int, per_document: int = 0, question: str = ""
+    chunks: Iterable[tuple[int, Chunk]],
+    count: int,
+    per_document: int = 0,
+    question: str = "",
+    spared: int = 0,
 ) -> Thinned:
     """The first `count` chunks that are not nearly the same as one before them, best first.
 
     At most `per_document` (0: any number) of one document, unless there are not `count` otherwise.
     Passages that a word of the question tells apart by their files or headings ("2023", "Berlin")
-    are not the same. No more chunks are taken from the iterable than needed.
+    are not the same, and the first `spared` are kept in any case. No more chunks are taken from the
+    iterable than needed.
     """
     kept: dict[int, Chunk] = {}
     dropped: dict[int, tuple[Chunk, str]] = {}
@@ -50,11 +55,11 @@ def thin(
             break
         passage = _Shingled(chunk)
         twin = next((other for other in seen if passage.is_like(other, asked)), None)
-        if twin:
+        if twin and len(kept) >= spared:
             dropped[row] = chunk, f"nearly the same text as {_place(twin.chunk, chunk)}"
             continue
         seen.append(passage)
-        if per_document and taken[chunk.document_id] >= per_document:
+        if per_document and taken[chunk.document_id] >= per_document and len(kept) >= spared:
             dropped[row] = chunk, f"its document has {per_document} better passages already"
             spare.append(row)
             continue

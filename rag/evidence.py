@@ -34,10 +34,14 @@ _BULLET = re.compile(r"(?:[-*+•‣▪●–]|\d{1,2}[.)])\s+")
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Sentences to quote, best first; `confidence`, from 0 to 1, is how sure it is that they answer."""
+    """Sentences to quote, best first; `confidence`, from 0 to 1, is how sure it is that they answer.
+
+    `several` means one sentence from each of several documents, in the order of their names.
+    """
 
     sentences: tuple[Sentence, ...]
     confidence: float
+    several: bool = False
 
 
 class EvidenceFinder:
@@ -46,31 +50,37 @@ class EvidenceFinder:
     def __init__(self, reranker: Reranker | None) -> None:
         self.reranker = reranker
 
-    def find(self, question: str, hits: Sequence[Hit]) -> Evidence:
-        """The sentences that answer best, and the confidence that they do."""
+    def find(self, question: str, hits: Sequence[Hit], several: bool = False) -> Evidence:
+        """The sentences that answer best, and the confidence that they do.
+
+        With `several` the best sentence of each document, where it is not much worse than the first.
+        """
         if readings := [hit.reading for hit in hits if hit.reading and hit.reading.spans]:
-            return Evidence(_enough(_around_spans(hits), CLOSE), answered(readings))
-        candidates = _thin(question, [s for hit in hits[:PASSAGES] for s in _sentences(hit)])
+            return _evidence(_around_spans(hits), answered(readings), several, CLOSE)
+        passages = hits if several else hits[:PASSAGES]
+        candidates = _thin(question, [s for hit in passages for s in _sentences(hit)])
         if not candidates:
             return Evidence((), 0.0)
         if self.reranker is None:
             best = [s for s in candidates if s.score > 0]
-            return Evidence(_enough(best), 1.0 if best else 0.0)
+            return _evidence(best, 1.0 if best else 0.0, several)
         logits = [float(logit) for logit in self.reranker.score(question, [s.text for s in candidates])]
-        passage = self._passage_logits(question, hits)
+        passage = self._passage_logits(question, hits, passages)
         scored = [
             replace(s, score=logit + PASSAGE_WEIGHT * passage[s.hit.chunk.id])
             for s, logit in zip(candidates, logits)
         ]
         scored.sort(key=lambda s: -s.score)
         # On SQuAD this alone told foreign questions apart best; sentences, cosine and words added nothing.
-        return Evidence(_enough(scored), sigmoid(max(passage.values())))
+        return _evidence(scored, sigmoid(max(passage.values())), several)
 
-    def _passage_logits(self, question: str, hits: Sequence[Hit]) -> dict[str, float]:
-        """The cross-encoder's logit of each passage, by chunk id; passages it has not read yet are read."""
+    def _passage_logits(
+        self, question: str, hits: Sequence[Hit], passages: Sequence[Hit]
+    ) -> dict[str, float]:
+        """The cross-encoder's logit of each passage, by chunk id; `passages` it has not read yet are read."""
         assert self.reranker is not None
         known = {hit.chunk.id: hit.how["rerank"].score for hit in hits if "rerank" in hit.how}
-        unread = [hit.chunk for hit in hits[:PASSAGES] if hit.chunk.id not in known]
+        unread = [hit.chunk for hit in passages if hit.chunk.id not in known]
         if unread:
             logits = self.reranker.score(question, [chunk.searchable for chunk in unread])
             known |= {chunk.id: float(logit) for chunk, logit in zip(unread, logits)}
@@ -96,6 +106,27 @@ def _around_spans(hits: Sequence[Hit]) -> list[Sentence]:
         if not any(_same(sentence, other) for other in found):
             found.append(sentence)
     return found
+
+
+def _evidence(sentences: Sequence[Sentence], confidence: float, several: bool, gap: float = inf) -> Evidence:
+    """What is quoted of the sentences, best first, none with a score more than `gap` below the first."""
+    if several and len(each := _one_each(sentences)) > 1:
+        return Evidence(each, confidence, several=True)
+    return Evidence(_enough(sentences, gap), confidence)
+
+
+def _one_each(sentences: Sequence[Sentence]) -> tuple[Sentence, ...]:
+    """The best sentence of each document, sorted by file name, numbers in it as numbers."""
+    best: dict[str, Sentence] = {}
+    for sentence in sentences:
+        if sentences[0].score - sentence.score <= CLOSE:
+            best.setdefault(sentence.hit.chunk.document_id, sentence)
+    return tuple(sorted(best.values(), key=lambda sentence: _natural(sentence.hit.chunk.path)))
+
+
+def _natural(path: str) -> list[tuple[int, str]]:
+    parts = re.findall(r"\d+|\D+", path.casefold())
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 
 
 def _around(hit: Hit, span: Span) -> Sentence:

@@ -67,6 +67,15 @@ class RetrievalSettings(_Frozen):
     dense_depth: int = Field(100, ge=1, description="candidates from the vector search")
     lexical_depth: int = Field(100, ge=1, description="candidates from the word search")
     dense_weight: float = Field(0.8, ge=0, le=1, description="share of cosine in the fused score")
+    name_weight: float = Field(
+        0.1, ge=0, description="worth of a file's name that has the question's words; 0: names do not count"
+    )
+    documents: int = Field(
+        8,
+        ge=0,
+        le=100,
+        description="passages, one a document, where a question asks of several; 0: as for one",
+    )
     late_interaction: Literal["on", "off"] = Field(
         "off", description="token vectors: made at ingestion, and compared with the question's"
     )

@@ -12,7 +12,7 @@ from rag.evaluation.datasets import Question
 from rag.evaluation.judge import Judge
 from rag.evaluation.progress import counted
 from rag.retrieval import Retriever
-from rag.types import Answer, Done
+from rag.types import Answer, Chunk, Done
 
 if TYPE_CHECKING:
     from rag.engine import Engine
@@ -25,17 +25,19 @@ DEPTH = 100
 def measure_retrieval(questions: Sequence[Question], retriever: Retriever, judge: Judge) -> Values:
     """Per question: ranking figures over the 100 best, and seconds of a search as the user gets it.
 
-    Times are of a warm search for the default number of passages, with reranking ("p50_s") and
-    without it ("search_p50_s"); the ranks come from a second, deep search.
+    Times are of a warm search as users get it, with reranking ("p50_s") and without it ("search_p50_s"),
+    and so are "one_document" and "all_documents"; the ranks come from a second, deep search.
     """
     plain = Retriever(retriever.generation, retriever.embedder, None, retriever.settings)
-    values: Values = {name: {} for name in (*RANKING, "seconds", "search_seconds")}
+    values: Values = {name: {} for name in (*RANKING, *SHOWN, "seconds", "search_seconds")}
     if questions:
         retriever.search(questions[0].text)  # the first search loads the models
     for question in counted(questions, "searching"):
         key = question.key
-        values["search_seconds"][key] = _seconds(plain, question.text)
-        values["seconds"][key] = _seconds(retriever, question.text)
+        _, values["search_seconds"][key] = _timed(plain, question.text)
+        shown, values["seconds"][key] = _timed(retriever, question.text)
+        if (has_all := judge.has_all_documents(question, shown)) is not None:
+            values[SHOWN[len(question.documents) > 1]][key] = float(has_all)
         found = [hit.chunk for hit in retriever.search(question.text, DEPTH)]
         gains, ideal = judge.gains(question, found), judge.ideal(question)
         for name, figure in zip(RANKING, _ranking(gains, ideal)):
@@ -44,6 +46,8 @@ def measure_retrieval(questions: Sequence[Question], retriever: Retriever, judge
 
 
 RANKING = ("hit@1", "hit@5", "mrr@10", "ndcg@10", "recall@100")
+SHOWN = ("one_document", "all_documents")
+"""Whether the right files are among those shown: where one is right, and where several are."""
 
 
 def _ranking(gains: Sequence[float], ideal: Sequence[float]) -> tuple[float, ...]:
@@ -56,10 +60,10 @@ def _ranking(gains: Sequence[float], ideal: Sequence[float]) -> tuple[float, ...
     )
 
 
-def _seconds(retriever: Retriever, question: str) -> float:
+def _timed(retriever: Retriever, question: str) -> tuple[list[Chunk], float]:
     start = time.perf_counter()
-    retriever.search(question)
-    return time.perf_counter() - start
+    hits = retriever.search(question)
+    return [hit.chunk for hit in hits], time.perf_counter() - start
 
 
 def measure_answers(

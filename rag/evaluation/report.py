@@ -8,7 +8,7 @@ from typing import Any
 
 from rag.errors import EvaluationError
 from rag.evaluation import metrics
-from rag.evaluation.measure import RANKING, Values
+from rag.evaluation.measure import RANKING, SHOWN, Values
 from rag.evaluation.refusals import curve, draw, refused_at
 from rag.evaluation.run import Outcome
 
@@ -29,6 +29,8 @@ MEANINGS = {
     "mrr@10": "mean of 1 / rank of the first right result",
     "ndcg@10": "order of the first ten, 1 is ideal",
     "recall@100": "right results among the first hundred",
+    "one_document": "the right file is shown, where one is right",
+    "all_documents": "all right files are shown, where several are",
     "p50_s": "retrieval, half are faster",
     "p95_s": "retrieval, 95 % are faster",
     "search_p50_s": "the same before reranking",
@@ -70,7 +72,7 @@ def record(outcome: Outcome) -> dict[str, Any]:
         "retrieval": _retrieval(retrieval),
         "answers": _answers(answers) if answers else None,
         "ci95": {
-            "retrieval": _intervals(retrieval, RANKING, seed),
+            "retrieval": _intervals(retrieval, (*RANKING, *SHOWN), seed),
             "answers": _intervals(answers, SHARES, seed) if answers else None,
         },
         "counts": {
@@ -79,7 +81,7 @@ def record(outcome: Outcome) -> dict[str, Any]:
         },
         "notes": list(outcome.notes),
         "per_question": {
-            "retrieval": {name: retrieval[name] for name in RANKING},
+            "retrieval": {name: retrieval[name] for name in (*RANKING, *SHOWN)},
             "answers": {name: answers[name] for name in SHARES} if answers else None,
         },
     }
@@ -88,7 +90,7 @@ def record(outcome: Outcome) -> dict[str, Any]:
 def _retrieval(values: Values) -> dict[str, float | None]:
     return {
         "n": len(values["seconds"]),
-        **{name: _rounded(metrics.mean(_of(values, name))) for name in RANKING},
+        **{name: _rounded(metrics.mean(_of(values, name))) for name in (*RANKING, *SHOWN)},
         "p50_s": _rounded(metrics.percentile(_of(values, "seconds"), 0.5)),
         "p95_s": _rounded(metrics.percentile(_of(values, "seconds"), 0.95)),
         "search_p50_s": _rounded(metrics.percentile(_of(values, "search_seconds"), 0.5)),
