@@ -53,10 +53,12 @@ class EvidenceFinder:
     def find(self, question: str, hits: Sequence[Hit], several: bool = False) -> Evidence:
         """The sentences that answer best, and the confidence that they do.
 
-        With `several` the best sentence of each document, where it is not much worse than the first.
+        With `several` the best sentence of each document that is about the question.
         """
         if readings := [hit.reading for hit in hits if hit.reading and hit.reading.spans]:
-            return _evidence(_around_spans(hits), answered(readings), several, CLOSE)
+            # what takes several passages to answer stands in none of them: then it is relevance that counts
+            sure = sigmoid(max(each.relevance for each in readings)) if several else answered(readings)
+            return _evidence(_around_spans(hits), sure, several, CLOSE)
         passages = hits if several else hits[:PASSAGES]
         candidates = _thin(question, [s for hit in passages for s in _sentences(hit)])
         if not candidates:
@@ -119,7 +121,8 @@ def _one_each(sentences: Sequence[Sentence]) -> tuple[Sentence, ...]:
     """The best sentence of each document, sorted by file name, numbers in it as numbers."""
     best: dict[str, Sentence] = {}
     for sentence in sentences:
-        if sentences[0].score - sentence.score <= CLOSE:
+        reading = sentence.hit.reading
+        if reading is None or reading.relevance > 0:
             best.setdefault(sentence.hit.chunk.document_id, sentence)
     return tuple(sorted(best.values(), key=lambda sentence: _natural(sentence.hit.chunk.path)))
 

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from rag.evidence import CLOSE, WORDS, EvidenceFinder
+from rag.evidence import WORDS, EvidenceFinder
 from rag.types import Rank, Reading, Span
 from tests.fakes import OverlapReranker, hit
 
@@ -72,12 +72,14 @@ def test_of_several_documents_each_is_quoted_in_the_order_of_their_names():
     assert len(EvidenceFinder(OverlapReranker()).find("How much rent?", hits).sentences) == 2
 
 
-def test_a_document_that_answers_far_worse_is_not_quoted():
-    def read(found, margin):
+def test_of_several_documents_one_that_is_about_something_else_is_not_quoted():
+    def read(found, relevance, margin):
         span = Span(0, 4, margin)
         chunk = replace(found.chunk, document_id=found.chunk.path)
-        return replace(found, chunk=chunk, reading=Reading(0.0, margin, (span,)))
+        return replace(found, chunk=chunk, reading=Reading(relevance, -3.0, (span,)))
 
-    hits = [read(REPORTS[0], 6.0), read(REPORTS[1], 5.0), read(REPORTS[2], 5.0 - CLOSE)]
-    evidence = EvidenceFinder(OverlapReranker()).find("Rent in each report?", hits, several=True)
+    hits = [read(REPORTS[0], 3.0, -2.0), read(REPORTS[1], 1.0, -9.0), read(REPORTS[2], -1.0, -1.0)]
+    finder = EvidenceFinder(OverlapReranker())
+    evidence = finder.find("Rent in each report?", hits, several=True)
     assert [s.hit.chunk.path for s in evidence.sentences] == ["/d/report 2.txt", "/d/report 10.txt"]
+    assert evidence.confidence > 0.9 > finder.find("Rent?", hits).confidence
