@@ -11,6 +11,7 @@ from rag.citations import content_words
 from rag.reranking import Reranker
 from rag.retrieval import sigmoid
 from rag.sentences import sentence_spans
+from rag.tabular import column_names
 from rag.types import Hit, Reading, Sentence, Span
 
 PASSAGES = 3
@@ -144,8 +145,15 @@ def _around(hit: Hit, span: Span) -> Sentence:
         start = bullet.end()
     if text[start:end].endswith(":"):
         end = _end_of_list(text, start, spans[inside[-1] :])
+    start = _from_columns(text, start, end)
     start, end = _narrowed(text, start, end, span)
     return Sentence(hit, text[start:end], start, end, span.margin, span)
+
+
+def _from_columns(text: str, start: int, end: int) -> int:
+    """Where the quote of a table's row has to begin to show the columns' names, unless it gets too long."""
+    names = column_names(text, start)
+    return names[0] if names and len(text[names[0] : end].split()) <= LONGEST else start
 
 
 def _narrowed(text: str, start: int, end: int, span: Span) -> tuple[int, int]:

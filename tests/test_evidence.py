@@ -83,3 +83,18 @@ def test_of_several_documents_one_that_is_about_something_else_is_not_quoted():
     evidence = finder.find("Rent in each report?", hits, several=True)
     assert [s.hit.chunk.path for s in evidence.sentences] == ["/d/report 2.txt", "/d/report 10.txt"]
     assert evidence.confidence > 0.9 > finder.find("Rent?", hits).confidence
+
+
+def test_a_tables_row_is_quoted_with_the_names_of_its_columns():
+    text = (
+        "Sales are as follows, in millions of dollars:\n2022 2023\nNorth $ 70 $ 82\nSouth 27 29\nThey rose."
+    )
+    start = text.index("29")
+    found = replace(hit(text), reading=Reading(3.0, 3.0, (Span(start, start + 2, 5.0),)))
+    best = (
+        EvidenceFinder(OverlapReranker())
+        .find("What were the sales of the South in 2023?", [found])
+        .sentences[0]
+    )
+    assert best.text == "2022 2023\nNorth $ 70 $ 82\nSouth 27 29"
+    assert text[best.start : best.end] == best.text
