@@ -156,6 +156,25 @@ def test_references_are_judged_by_their_words() -> None:
     assert judge.gains(question, CHUNKS) == [1.0, 0.0, 0.0]
 
 
+def test_references_are_looked_up_in_the_right_documents_text() -> None:
+    texts = {"a": "Bern lies on\nthe Aare. Bern again.", "b": "Bern lies on the Aare."}
+    judge = Judge(dataset_of("reference"), PATHS, CHUNKS, texts.__getitem__)
+    question = Question("1", "?", references=("lies on the Aare.",), documents={"a.txt": 1.0})
+    first = replace(CHUNKS[0], start=0, end=22)
+    assert judge.overlap(question, [first]) == (1.0, 17 / 22, 17 / 22)
+    assert judge.overlap(question, [replace(first, document_id="b")]) == (0.0, 0.0, 0.0)
+    assert judge.notes == ()
+
+
+def test_a_reference_that_stands_nowhere_is_left_out_and_noted() -> None:
+    judge = Judge(dataset_of("reference"), PATHS, CHUNKS, lambda _: "Bern lies on the Aare.")
+    lost, both = (Question("1", "?", references=found) for found in (("Basel",), ("Bern", "Basel")))
+    chunk_of_it = replace(CHUNKS[0], start=0, end=8)
+    assert judge.overlap(lost, [chunk_of_it]) is None
+    assert judge.overlap(both, [chunk_of_it]) == (1.0, 0.5, 0.5)
+    assert judge.notes == ("references left out, since they stand in no document: 1",)
+
+
 # Judging answers
 
 
@@ -308,6 +327,23 @@ def test_the_command_with_the_real_models(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_the_command_on_exact_spans(tmp_path: Path) -> None:
+    folder = tmp_path / "own"
+    folder.mkdir()
+    (folder / "cheese.md").write_text("# Cheese\n\n" + CHEESE_TEXT, encoding="utf-8")
+    rows = ["question,references", "Which cheese has holes?,Emmental is a yellow cheese with holes.", ""]
+    (folder / "questions.csv").write_text("\n".join(rows), encoding="utf-8")
+    done = run_script(tmp_path, str(folder), "--retrieval-only", "--json")
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout)
+    share = len("Emmental is a yellow cheese with holes.") / len(CHEESE_TEXT)
+    assert figures["retrieval"]["token_recall@5"] == 1.0
+    assert figures["retrieval"]["token_precision@5"] == round(share, 4)
+    assert figures["ci95"]["retrieval"]["token_iou@5"] == [round(share, 4)] * 2
+    assert list(figures["per_question"]["retrieval"]["token_iou@5"].values()) == [pytest.approx(share)]
+
+
+@pytest.mark.slow
 def test_the_command_on_real_files(tmp_path: Path) -> None:
     folder = tmp_path / "own"
     folder.mkdir()
@@ -319,6 +355,8 @@ def test_the_command_on_real_files(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout)
     assert (figures["retrieval"]["n"], figures["retrieval"]["mrr@10"]) == (1, 1.0)
+    assert figures["retrieval"]["file@5"] == 1.0
+    assert "token_iou@5" not in figures["retrieval"]
     assert figures["answers"] is None
 
 
