@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from rag.duplicates import thin
+from rag.duplicates import ALIKE, thin
 from rag.embedding import Embedder
 from rag.filters import Filters, Scope, resolve
 from rag.late import TokenEncoder, late_scores, word_weights
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 Scores = dict[int, float]
 """Chunk row id to score."""
+Fusion = Callable[[Scores, Scores, float], Scores]
+"""Cosines of all candidates, BM25 of those that share a word, the share of the former -> fused scores."""
 READ_AT_ONCE = 32
 """Candidates whose text is fetched together; most searches look at fewer."""
 
@@ -39,7 +41,10 @@ class Found:
 
 
 class Retriever:
-    """Searches one generation of a collection. `reranker` and `tokens` may be None."""
+    """Searches one generation of a collection. `reranker` and `tokens` may be None.
+
+    `fusion` (by default `fuse`) and `alike`, from which two passages count as one, are there to be compared.
+    """
 
     def __init__(
         self,
@@ -48,12 +53,16 @@ class Retriever:
         reranker: Reranker | None,
         settings: RetrievalSettings,
         tokens: TokenEncoder | None = None,
+        fusion: Fusion | None = None,
+        alike: float = ALIKE,
     ) -> None:
         generation.check_embedder(embedder.name, embedder.revision, embedder.dimension)
         self.generation = generation
         self.embedder = embedder
         self.reranker = reranker
         self.settings = settings
+        self._fusion = fusion or fuse
+        self._alike = alike
         self._scopes: dict[Filters, Scope] = {}
         # vectors of another space mean nothing here; without them the cross-encoder alone decides
         self.tokens = tokens if generation.manifest.tokens == TokenSpace.of(tokens) else None
@@ -76,7 +85,7 @@ class Retriever:
             fused = mix(fused, stages["late"], self.settings.late_weight)
             pairs = min(pairs, self.settings.late_pairs)
         in_turn = self._read(_best_first(fused), scope)
-        thinned = thin(in_turn, max(depth, pairs), self.settings.per_document, question)
+        thinned = thin(in_turn, max(depth, pairs), self.settings.per_document, question, self._alike)
         chunks = thinned.kept
         order = list(chunks)
         final = {row: fused[row] for row in order}
@@ -125,7 +134,8 @@ class Retriever:
         unseen = [row for row in lexical if row not in dense]
         if unseen:
             dense |= dict(zip(unseen, map(float, self.generation.vectors.reconstruct(unseen) @ query)))
-        return {"dense": dense, "lexical": lexical, "fused": fuse(dense, lexical, self.settings.dense_weight)}
+        fused = self._fusion(dense, lexical, self.settings.dense_weight)
+        return {"dense": dense, "lexical": lexical, "fused": fused}
 
     def _late(self, tokens: TokenEncoder, question: str, fused: Scores) -> Scores:
         """How well the best candidates' tokens match the question's, each weighted by its word's rarity."""
