@@ -31,6 +31,13 @@ class Arguments(argparse.ArgumentParser):
         raise UsageError(message, f"See {self.prog} --help.")
 
 
+def count(text: str) -> int:
+    """An argument's `type`: a whole number above 0."""
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"'{text}' is not a number above 0")
+    return int(text)
+
+
 def run(main: Callable[[Sequence[str]], int], arguments: Sequence[str] | None = None) -> int:
     """Call a command's `main` with the command line; turn whatever it raises into an exit code."""
     arguments = sys.argv[1:] if arguments is None else arguments

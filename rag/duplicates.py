@@ -36,13 +36,14 @@ def thin(
     per_document: int = 0,
     question: str = "",
     spared: int = 0,
+    alike: float = ALIKE,
 ) -> Thinned:
     """The first `count` chunks that are not nearly the same as one before them, best first.
 
     At most `per_document` (0: any number) of one document, unless there are not `count` otherwise.
     Passages that a word of the question tells apart by their files or headings ("2023", "Berlin")
-    are not the same, and the first `spared` are kept in any case. No more chunks are taken from the
-    iterable than needed.
+    are not the same, the first `spared` are kept in any case, and above an `alike` of 1 nothing is the
+    same. No more chunks are taken from the iterable than needed.
     """
     kept: dict[int, Chunk] = {}
     dropped: dict[int, tuple[Chunk, str]] = {}
@@ -54,7 +55,7 @@ def thin(
         if len(kept) == count:
             break
         passage = _Shingled(chunk)
-        twin = next((other for other in seen if passage.is_like(other, asked)), None)
+        twin = next((other for other in seen if passage.is_like(other, asked, alike)), None)
         if twin and len(kept) >= spared:
             dropped[row] = chunk, f"nearly the same text as {_place(twin.chunk, chunk)}"
             continue
@@ -97,14 +98,14 @@ class _Shingled:
     def surroundings(self) -> frozenset[str]:
         return frozenset(_words(f"{PurePath(self.chunk.path).stem} {self.chunk.context}"))
 
-    def is_like(self, other: _Shingled, asked: frozenset[str]) -> bool:
+    def is_like(self, other: _Shingled, asked: frozenset[str], alike: float) -> bool:
         shorter, longer = sorted((len(self.shingles), len(other.shingles)))
-        if shorter < ALIKE * longer:
+        if shorter < alike * longer:
             return False
         shared = len(self.shingles & other.shingles)
-        alike = shared >= ALIKE * (shorter + longer - shared) and self.telling == other.telling
+        same = shared >= alike * (shorter + longer - shared) and self.telling == other.telling
         # a word that the text holds as well tells nothing apart
-        return alike and not (asked & (self.surroundings ^ other.surroundings)).difference(self.words)
+        return same and not (asked & (self.surroundings ^ other.surroundings)).difference(self.words)
 
 
 def _words(text: str) -> list[str]:

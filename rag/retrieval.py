@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from rag.duplicates import thin
+from rag.duplicates import ALIKE, thin
 from rag.embedding import Embedder
 from rag.filters import Filters, Scope, resolve
 from rag.late import TokenEncoder, late_scores, word_weights
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 Scores = dict[int, float]
 """Chunk row id to score."""
+Fusion = Callable[[Scores, Scores, float], Scores]
+"""Cosines of all candidates, BM25 of those that share a word, the share of the former -> fused scores."""
 READ_AT_ONCE = 32
 """Candidates whose text is fetched together; most searches look at fewer."""
 OPENING = 1000
@@ -49,7 +51,10 @@ class Found:
 
 
 class Retriever:
-    """Searches one generation of a collection. `reranker` and `tokens` may be None."""
+    """Searches one generation of a collection. `reranker` and `tokens` may be None.
+
+    `fusion` (by default `fuse`) and `alike`, from which two passages count as one, are there to be compared.
+    """
 
     def __init__(
         self,
@@ -58,12 +63,16 @@ class Retriever:
         reranker: Reranker | None,
         settings: RetrievalSettings,
         tokens: TokenEncoder | None = None,
+        fusion: Fusion | None = None,
+        alike: float = ALIKE,
     ) -> None:
         generation.check_embedder(embedder.name, embedder.revision, embedder.dimension)
         self.generation = generation
         self.embedder = embedder
         self.reranker = reranker
         self.settings = settings
+        self._fusion = fusion or fuse
+        self._alike = alike
         self._scopes: dict[Filters, Scope] = {}
         # vectors of another space mean nothing here; without them the cross-encoder alone decides
         self.tokens = tokens if generation.manifest.tokens == TokenSpace.of(tokens) else None
@@ -88,7 +97,8 @@ class Retriever:
         each = self._one_each(question, fused) if asks_of_several(question) else []
         depth = max(depth, len(each))
         in_turn = self._read([*each, *(row for row in _best_first(fused) if row not in each)], scope)
-        thinned = thin(in_turn, max(depth, pairs), self.settings.per_document, question, len(each))
+        most, per_document = max(depth, pairs), self.settings.per_document
+        thinned = thin(in_turn, most, per_document, question, len(each), self._alike)
         chunks = thinned.kept
         order = list(chunks)
         final = {row: fused[row] for row in order}
@@ -143,7 +153,7 @@ class Retriever:
         unseen = [row for row in lexical if row not in dense]
         if unseen:
             dense |= dict(zip(unseen, map(float, self.generation.vectors.reconstruct(unseen) @ query)))
-        fused = fuse(dense, lexical, self.settings.dense_weight)
+        fused = self._fusion(dense, lexical, self.settings.dense_weight)
         if self.settings.name_weight:
             fused = self._with_names(question, fused)
         return {"dense": dense, "lexical": lexical, "fused": fused}

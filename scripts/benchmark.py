@@ -122,9 +122,27 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--engines", metavar="E", nargs="+", choices=ENGINES, default=[], help=f"of {', '.join(ENGINES)}")
     add("--quantizations", metavar="Q", nargs="+", default=[], help="none, bnb-4bit, awq, Q8_0 and so on")
     add("--dtypes", metavar="D", nargs="+", default=[], help="of float32, bfloat16, float16")
-    add("--prompt-tokens", metavar="N", type=_count, default=512, help="of the long prompt (default: 512)")
-    add("--answer-tokens", metavar="N", type=_count, default=64, help="at most, of an answer (default: 64)")
-    add("--context", metavar="N", type=_count, default=2048, help="to reserve memory for (default: 2048)")
+    add(
+        "--prompt-tokens",
+        metavar="N",
+        type=console.count,
+        default=512,
+        help="of the long prompt (default: 512)",
+    )
+    add(
+        "--answer-tokens",
+        metavar="N",
+        type=console.count,
+        default=64,
+        help="at most, of an answer (default: 64)",
+    )
+    add(
+        "--context",
+        metavar="N",
+        type=console.count,
+        default=2048,
+        help="to reserve memory for (default: 2048)",
+    )
     add("--max-memory", metavar="SIZE", help="cap for the model's process, as in 8GB")
     add("--dummy-weights", action="store_true", help="a preset's or folder's architecture only, through vLLM")
     add("--output", metavar="FOLDER", type=Path, help="write benchmark.md, benchmark.json and benchmark.png")
@@ -173,14 +191,6 @@ def _add_runs(parser: argparse.ArgumentParser) -> None:
 
 def _add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object and nothing else")
-
-
-def _count(text: str) -> int:
-    import argparse
-
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number above 0")
-    return int(text)
 
 
 ENGINES = ("llamacpp", "transformers", "vllm")

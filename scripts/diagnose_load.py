@@ -63,7 +63,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--engine", metavar="E", choices=ENGINES, help=f"one of {', '.join(ENGINES)}")
     add("--dtype", metavar="D", help="auto, float32, bfloat16 or float16")
     add("--device", metavar="D", choices=DEVICES, help=f"one of {', '.join(DEVICES)}")
-    add("--context", metavar="N", type=_count, help="tokens of prompt and answer together")
+    add("--context", metavar="N", type=console.count, help="tokens of prompt and answer together")
     add("--max-memory", metavar="SIZE", help="cap for the model's process, as in 8GB")
     add("--plan", action="store_true", help="stop before anything is loaded")
     add("--recommend", action="store_true", help="list the presets that this machine runs well")
@@ -74,14 +74,6 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
 
 ENGINES = ("auto", "llamacpp", "transformers", "vllm", "remote")
 DEVICES = ("auto", "cpu", "cuda", "disk")
-
-
-def _count(text: str) -> int:
-    import argparse
-
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number above 0")
-    return int(text)
 
 
 if __name__ == "__main__":

@@ -99,7 +99,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     add(
         "--sample",
         metavar="N",
-        type=_count,
+        type=console.count,
         default=300,
         help="questions of each kind (default: %(default)s)",
     )
@@ -129,14 +129,6 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     )
     add("--json", action="store_true", help="print one JSON object and nothing else")
     return parser.parse_args(arguments)
-
-
-def _count(text: str) -> int:
-    import argparse
-
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"'{text}' is not a number above 0")
-    return int(text)
 
 
 if __name__ == "__main__":

@@ -156,6 +156,25 @@ def test_references_are_judged_by_their_words() -> None:
     assert judge.gains(question, CHUNKS) == [1.0, 0.0, 0.0]
 
 
+def test_references_are_looked_up_in_the_right_documents_text() -> None:
+    texts = {"a": "Bern lies on\nthe Aare. Bern again.", "b": "Bern lies on the Aare."}
+    judge = Judge(dataset_of("reference"), PATHS, CHUNKS, texts.__getitem__)
+    question = Question("1", "?", references=("lies on the Aare.",), documents={"a.txt": 1.0})
+    first = replace(CHUNKS[0], start=0, end=22)
+    assert judge.overlap(question, [first]) == (1.0, 17 / 22, 17 / 22)
+    assert judge.overlap(question, [replace(first, document_id="b")]) == (0.0, 0.0, 0.0)
+    assert judge.notes == ()
+
+
+def test_a_reference_that_stands_nowhere_is_left_out_and_noted() -> None:
+    judge = Judge(dataset_of("reference"), PATHS, CHUNKS, lambda _: "Bern lies on the Aare.")
+    lost, both = (Question("1", "?", references=found) for found in (("Basel",), ("Bern", "Basel")))
+    chunk_of_it = replace(CHUNKS[0], start=0, end=8)
+    assert judge.overlap(lost, [chunk_of_it]) is None
+    assert judge.overlap(both, [chunk_of_it]) == (1.0, 0.5, 0.5)
+    assert judge.notes == ("references left out, since they stand in no document: 1",)
+
+
 # Judging answers
 
 
@@ -268,7 +287,6 @@ def test_the_record_has_means_medians_and_nothing_where_nothing_applies() -> Non
     assert figures["retrieval"] == {
         "n": 4,
         **dict.fromkeys(ranking, 0.5),
-        "one_document": None,
         "all_documents": 0.5,
         "p50_s": 0.25,
         "p95_s": 0.385,
@@ -313,8 +331,7 @@ def test_the_command_with_the_real_models(tmp_path: Path) -> None:
     done = run_script(tmp_path, str(path), "--no-llm", "--foreign", str(foreign), "--json")
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout)
-    retrieval = ["n", "hit@1", "hit@5", "mrr@10", "ndcg@10", "recall@100", "one_document", "all_documents"]
-    retrieval += ["p50_s", "p95_s"]
+    retrieval = ["n", "hit@1", "hit@5", "mrr@10", "ndcg@10", "recall@100", "p50_s", "p95_s"]
     assert list(figures)[:4] == ["dataset", "settings", "retrieval", "answers"]
     assert list(figures["retrieval"])[: len(retrieval)] == retrieval
     assert list(figures["answers"]) == ANSWER_KEYS
@@ -322,6 +339,23 @@ def test_the_command_with_the_real_models(tmp_path: Path) -> None:
     assert (figures["retrieval"]["n"], figures["retrieval"]["hit@1"]) == (2, 1.0)
     assert (figures["answers"]["contains_gold"], figures["answers"]["foreign_refusal"]) == (1.0, 1.0)
     assert figures["counts"] == {"unanswerable": 1, "foreign": 1}
+
+
+@pytest.mark.slow
+def test_the_command_on_exact_spans(tmp_path: Path) -> None:
+    folder = tmp_path / "own"
+    folder.mkdir()
+    (folder / "cheese.md").write_text("# Cheese\n\n" + CHEESE_TEXT, encoding="utf-8")
+    rows = ["question,references", "Which cheese has holes?,Emmental is a yellow cheese with holes.", ""]
+    (folder / "questions.csv").write_text("\n".join(rows), encoding="utf-8")
+    done = run_script(tmp_path, str(folder), "--retrieval-only", "--json")
+    assert done.returncode == 0, done.stderr
+    figures = json.loads(done.stdout)
+    share = len("Emmental is a yellow cheese with holes.") / len(CHEESE_TEXT)
+    assert figures["retrieval"]["token_recall@5"] == 1.0
+    assert figures["retrieval"]["token_precision@5"] == round(share, 4)
+    assert figures["ci95"]["retrieval"]["token_iou@5"] == [round(share, 4)] * 2
+    assert list(figures["per_question"]["retrieval"]["token_iou@5"].values()) == [pytest.approx(share)]
 
 
 @pytest.mark.slow
@@ -336,6 +370,8 @@ def test_the_command_on_real_files(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout)
     assert (figures["retrieval"]["n"], figures["retrieval"]["mrr@10"]) == (1, 1.0)
+    assert figures["retrieval"]["one_document"] == 1.0
+    assert "token_iou@5" not in figures["retrieval"]
     assert figures["answers"] is None
 
 

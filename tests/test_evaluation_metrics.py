@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 
 import pytest
 
@@ -79,6 +80,53 @@ def test_ranking_figures_by_hand() -> None:
     assert metrics.ndcg([], [], 10) == 0.0
     assert metrics.recall_at(gains, 4, 3) == 0.25
     assert metrics.recall_at(gains, 0, 3) == 0.0
+
+
+def test_a_span_is_found_whatever_the_blanks() -> None:
+    text = "It rained.\n\nThe fee (8 euros)\n  is due."
+    assert metrics.find_span(text, "The fee (8 euros) is due.") == (12, 39)
+    assert metrics.find_span(text, "  rained. The ") == (3, 15)
+    assert metrics.find_span(text, "The fee is due.") is None
+    assert metrics.find_span(text, " ") is None
+
+
+@pytest.mark.parametrize(
+    ("retrieved", "relevant", "expected"),
+    [
+        # 60 of 100 relevant characters, in 120 that were read
+        ([("a", 40, 160)], [("a", 0, 100)], (0.6, 0.5, 60 / 160)),
+        # the 20 that both passages have are found once, and read twice
+        ([("a", 0, 60), ("a", 40, 100)], [("a", 0, 100)], (1.0, 100 / 120, 100 / 120)),
+        # the same place in another document is not the same text
+        ([("b", 0, 100)], [("a", 0, 100)], (0.0, 0.0, 0.0)),
+        # what two references share is sought once
+        ([("a", 0, 50)], [("a", 0, 80), ("a", 40, 100)], (0.5, 1.0, 0.5)),
+        ([("a", 10, 20), ("b", 0, 10)], [("a", 0, 20), ("b", 0, 20)], (0.5, 1.0, 0.5)),
+        ([], [("a", 0, 10)], (0.0, 0.0, 0.0)),
+        ([("a", 0, 10)], [], (0.0, 0.0, 0.0)),
+    ],
+)
+def test_overlap_by_hand(
+    retrieved: list[metrics.Place], relevant: list[metrics.Place], expected: tuple[float, float, float]
+) -> None:
+    assert metrics.overlap(retrieved, relevant) == pytest.approx(expected)
+
+
+def test_overlap_agrees_with_counting_characters() -> None:
+    draw = random.Random(5)
+    for _ in range(200):
+        retrieved, relevant = (
+            [(draw.choice("ab"), begin, begin + draw.randrange(1, 9)) for begin in draw.sample(range(20), 3)]
+            for _ in range(2)
+        )
+        sought, seen = (
+            {(document, at) for document, begin, end in places for at in range(begin, end)}
+            for places in (relevant, retrieved)
+        )
+        read = sum(end - begin for _, begin, end in retrieved)
+        found = len(sought & seen)
+        expected = (found / len(sought), found / read, found / (len(sought) + read - found))
+        assert metrics.overlap(retrieved, relevant) == pytest.approx(expected)
 
 
 def test_means_of_nothing_are_none() -> None:

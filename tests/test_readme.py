@@ -16,6 +16,7 @@ SCRIPTS = [
     "scripts/ingest.py",
     "scripts/diagnose_load.py",
     "scripts/evaluate.py",
+    "scripts/ablate.py",
     "scripts/benchmark.py",
     "scripts/run.py",
 ]
@@ -44,7 +45,14 @@ def test_every_script_is_shown_and_every_flag_exists(script):
 
 
 @pytest.mark.parametrize(
-    "script", ["rag_query.py", "scripts/ingest.py", "scripts/diagnose_load.py", "scripts/evaluate.py"]
+    "script",
+    [
+        "rag_query.py",
+        "scripts/ingest.py",
+        "scripts/diagnose_load.py",
+        "scripts/evaluate.py",
+        "scripts/ablate.py",
+    ],
 )
 def test_every_flag_is_in_the_readme(script):
     known = set(re.findall(r"--[a-z-]+", help_of(script))) - {"--help"}

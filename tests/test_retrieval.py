@@ -135,6 +135,18 @@ def test_a_cap_makes_room_for_other_documents(find_cats):
     assert len(find_cats(top_k=5, per_document=1).hits) == 5  # rather too many of one than too few
 
 
+def test_another_fusion_decides_the_order_and_above_an_alike_of_1_nothing_repeats(tmp_path):
+    def worst_first(dense, lexical, dense_weight):
+        return {row: -cosine for row, cosine in dense.items()}
+
+    embedder, question = HashingEmbedder(), "How long do cats sleep a day?"
+    with shelve(tmp_path, VERSIONS | OTHERS, embedder).open() as generation:
+        settings = RetrievalSettings(top_k=8)
+        found = Retriever(generation, embedder, None, settings, fusion=worst_first, alike=2).find(question)
+        cosines = [hit.how["dense"].score for hit in found.hits]
+        assert len(cosines) == 8 and cosines == sorted(cosines) and cosines[0] < cosines[-1]
+
+
 def test_ranks_tell_where_each_candidate_stood(find_cats):
     found = find_cats()
     for hit in [*found.hits, *(each.hit for each in found.dropped)]:

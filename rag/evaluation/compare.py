@@ -31,7 +31,7 @@ def compare(a: Path, b: Path, seed: int = 0) -> dict[str, Any]:
             shared = [question for question in ours[name] if question in theirs[name]]
             if shared:
                 pairs = [(ours[name][question], theirs[name][question]) for question in shared]
-                figures[name] = _figure(pairs, name in LOWER_IS_BETTER, seed)
+                figures[name] = paired(pairs, name in LOWER_IS_BETTER, seed)
     if not figures:
         raise EvaluationError(f"{a} and {b} have no question in common", FIX)
     return {"a": str(a), "b": str(b), "figures": figures, "settings": _changed(first, second)}
@@ -82,7 +82,10 @@ def _read(path: Path) -> dict[str, Any]:
     return record
 
 
-def _figure(pairs: Sequence[tuple[float, float]], lower_is_better: bool, seed: int) -> dict[str, Any]:
+def paired(
+    pairs: Sequence[tuple[float, float]], lower_is_better: bool = False, seed: int = 0
+) -> dict[str, Any]:
+    """One figure of A and B, over pairs of their values for the same question: an entry of `compare`."""
     from rag.evaluation.metrics import bootstrap
 
     count = len(pairs)

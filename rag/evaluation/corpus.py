@@ -72,13 +72,14 @@ def cache_name(dataset: Dataset, embedder: Embedder, settings: Settings) -> str:
         embedder.revision,
         settings.chunk.model_dump_json(),
         settings.retrieval.late_interaction,
-        _code_fingerprint((*INDEXING_CODE, READING_CODE) if dataset.folder else INDEXING_CODE),
+        code_fingerprint((*INDEXING_CODE, READING_CODE) if dataset.folder else INDEXING_CODE),
     )
     key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
     return f"{re.sub(r'[^a-z0-9]+', '-', dataset.name.lower()).strip('-')[:40] or 'dataset'}-{key}"
 
 
-def _code_fingerprint(names: Sequence[str]) -> str:
+def code_fingerprint(names: Sequence[str]) -> str:
+    """Changes with the package's files and folders of these names."""
     digest = hashlib.sha256()
     for path in _sources(names):
         digest.update(path.name.encode() + path.read_bytes())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from rag.errors import RagError
 from rag.evaluation import metrics
@@ -12,7 +12,7 @@ from rag.evaluation.datasets import Question
 from rag.evaluation.judge import Judge
 from rag.evaluation.progress import counted
 from rag.retrieval import Retriever
-from rag.types import Answer, Chunk, Done
+from rag.types import Answer, Chunk, Done, Hit
 
 if TYPE_CHECKING:
     from rag.engine import Engine
@@ -20,50 +20,74 @@ if TYPE_CHECKING:
 Values = dict[str, dict[str, float]]
 """Figure -> question (its id, or its text where it has none) -> value, for questions that have one."""
 DEPTH = 100
+SHOWN = 5
+"""Passages that an answer rests on, unless `retrieval.top_k` says otherwise."""
+
+
+RANKING = ("hit@1", "hit@5", "mrr@10", "ndcg@10", "recall@100")
+FILES = ("one_document", "all_documents")
+"""Whether the right files are among those shown: where one is right, and where several are."""
+OVERLAP = ("token_recall@5", "token_precision@5", "token_iou@5")
+SOME = (*FILES, *OVERLAP)
+"""Figures that only some sets have: those whose right files, or whose right passages, are known."""
+
+
+class Searcher(Protocol):
+    """What ranking is measured of; a Retriever is one."""
+
+    def search(self, question: str, depth: int) -> list[Hit]:
+        """The `depth` best passages, best first."""
 
 
 def measure_retrieval(questions: Sequence[Question], retriever: Retriever, judge: Judge) -> Values:
     """Per question: ranking figures over the 100 best, and seconds of a search as the user gets it.
 
-    Times are of a warm search as users get it, with reranking ("p50_s") and without it ("search_p50_s"),
-    and so are "one_document" and "all_documents"; the ranks come from a second, deep search.
+    Times are of a warm search for the default number of passages, with reranking ("seconds") and
+    without it ("search_seconds").
     """
+    values = measure_ranking(questions, retriever, judge)
     plain = Retriever(retriever.generation, retriever.embedder, None, retriever.settings)
-    values: Values = {name: {} for name in (*RANKING, *SHOWN, "seconds", "search_seconds")}
-    if questions:
-        retriever.search(questions[0].text)  # the first search loads the models
-    for question in counted(questions, "searching"):
-        key = question.key
-        _, values["search_seconds"][key] = _timed(plain, question.text)
-        shown, values["seconds"][key] = _timed(retriever, question.text)
-        if (has_all := judge.has_all_documents(question, shown)) is not None:
-            values[SHOWN[len(question.documents) > 1]][key] = float(has_all)
-        found = [hit.chunk for hit in retriever.search(question.text, DEPTH)]
-        gains, ideal = judge.gains(question, found), judge.ideal(question)
-        for name, figure in zip(RANKING, _ranking(gains, ideal)):
-            values[name][key] = figure
+    values["search_seconds"], values["seconds"] = {}, {}
+    for question in counted(questions, "timing"):
+        values["search_seconds"][question.key] = _seconds(plain, question.text)
+        values["seconds"][question.key] = _seconds(retriever, question.text)
     return values
 
 
-RANKING = ("hit@1", "hit@5", "mrr@10", "ndcg@10", "recall@100")
-SHOWN = ("one_document", "all_documents")
-"""Whether the right files are among those shown: where one is right, and where several are."""
+def measure_ranking(questions: Sequence[Question], searcher: Searcher, judge: Judge) -> Values:
+    """Per question: RANKING over the 100 best, and of SOME what the set has over what a user is shown."""
+    values: Values = {name: {} for name in (*RANKING, *SOME)}
+    for question in counted(questions, "searching"):
+        found, shown = (
+            [hit.chunk for hit in searcher.search(question.text, depth)] for depth in (DEPTH, SHOWN)
+        )
+        for name, figure in _figures(question, found, shown, judge).items():
+            values[name][question.key] = figure
+    return values
 
 
-def _ranking(gains: Sequence[float], ideal: Sequence[float]) -> tuple[float, ...]:
-    return (
-        metrics.hit_at(gains, 1),
-        metrics.hit_at(gains, 5),
-        metrics.reciprocal_rank(gains, 10),
-        metrics.ndcg(gains, ideal, 10),
-        metrics.recall_at(gains, len(ideal), DEPTH),
-    )
+def _figures(
+    question: Question, found: Sequence[Chunk], shown: Sequence[Chunk], judge: Judge
+) -> dict[str, float]:
+    gains, ideal = judge.gains(question, found), judge.ideal(question)
+    figures = {
+        "hit@1": metrics.hit_at(gains, 1),
+        "hit@5": metrics.hit_at(gains, 5),
+        "mrr@10": metrics.reciprocal_rank(gains, 10),
+        "ndcg@10": metrics.ndcg(gains, ideal, 10),
+        "recall@100": metrics.recall_at(gains, len(ideal), DEPTH),
+    }
+    if (has_all := judge.has_all_documents(question, shown)) is not None:
+        figures[FILES[len(question.documents) > 1]] = float(has_all)
+    if overlap := judge.overlap(question, shown):
+        figures |= dict(zip(OVERLAP, overlap))
+    return figures
 
 
-def _timed(retriever: Retriever, question: str) -> tuple[list[Chunk], float]:
+def _seconds(retriever: Retriever, question: str) -> float:
     start = time.perf_counter()
-    hits = retriever.search(question)
-    return [hit.chunk for hit in hits], time.perf_counter() - start
+    retriever.search(question)
+    return time.perf_counter() - start
 
 
 def measure_answers(

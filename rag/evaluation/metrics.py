@@ -18,6 +18,9 @@ RESAMPLES = 1000
 REFERENCE_SHARE = 0.5
 """A passage holds a reference when it has this share of the reference's three-word sequences."""
 
+Place = tuple[str, int, int]
+"""A document's id, and where in its text something begins and ends."""
+
 
 @lru_cache(maxsize=20_000)  # the same passages come back for many questions
 def normalise(text: str) -> str:
@@ -76,6 +79,50 @@ def holds_reference(passage: str, references: Sequence[str]) -> bool:
 def _triples(text: str) -> set[tuple[str, ...]]:
     words = normalise(text).split()
     return set(zip(words, words[1:], words[2:]))
+
+
+def find_span(text: str, wanted: str) -> tuple[int, int] | None:
+    """Where `wanted` first stands in the text, blanks and line breaks being alike; None: nowhere."""
+    words = wanted.split()
+    found = re.search(r"\s+".join(map(re.escape, words)), text) if words else None
+    return found.span() if found else None
+
+
+def overlap(retrieved: Sequence[Place], relevant: Sequence[Place]) -> tuple[float, float, float]:
+    """Recall, precision and intersection over union (IoU) of retrieved text against the relevant text.
+
+    Counted in characters of the documents. Relevant text that several passages repeat is found once; among
+    what was retrieved it counts each time, as irrelevant text does, so that passages which overlap cost
+    precision and IoU. Smith and Troynikov 2024, "Evaluating Chunking Strategies for Retrieval".
+    """
+    sought = _joined(relevant)
+    found = sum(
+        max(0, min(end, stop) - max(begin, start))
+        for document, begin, end in _joined(retrieved)
+        for other, start, stop in sought
+        if document == other
+    )
+    relevant_size, retrieved_size = _size(sought), _size(retrieved)
+    return (
+        found / relevant_size if relevant_size else 0.0,
+        found / retrieved_size if retrieved_size else 0.0,
+        found / (relevant_size + retrieved_size - found) if found else 0.0,
+    )
+
+
+def _joined(places: Sequence[Place]) -> list[Place]:
+    """The same text, with places that overlap or touch made one."""
+    joined: list[Place] = []
+    for document, start, end in sorted(places):
+        if joined and joined[-1][0] == document and start <= joined[-1][2]:
+            _, first, last = joined.pop()
+            start, end = first, max(last, end)
+        joined.append((document, start, end))
+    return joined
+
+
+def _size(places: Sequence[Place]) -> int:
+    return sum(end - start for _, start, end in places)
 
 
 def shown_text(answer: Answer) -> str:

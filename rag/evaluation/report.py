@@ -8,7 +8,7 @@ from typing import Any
 
 from rag.errors import EvaluationError
 from rag.evaluation import metrics
-from rag.evaluation.measure import RANKING, SHOWN, Values
+from rag.evaluation.measure import RANKING, SOME, Values
 from rag.evaluation.refusals import curve, draw, refused_at
 from rag.evaluation.run import Outcome
 
@@ -31,6 +31,9 @@ MEANINGS = {
     "recall@100": "right results among the first hundred",
     "one_document": "the right file is shown, where one is right",
     "all_documents": "all right files are shown, where several are",
+    "token_recall@5": "share of the right text in the first five passages",
+    "token_precision@5": "share of the first five passages that is right text",
+    "token_iou@5": "right text found, of all that is right or was retrieved",
     "p50_s": "retrieval, half are faster",
     "p95_s": "retrieval, 95 % are faster",
     "search_p50_s": "the same before reranking",
@@ -59,7 +62,7 @@ def record(outcome: Outcome) -> dict[str, Any]:
     "per_question" what `rag.evaluation.compare` sets side by side.
     """
     options, retrieval, answers = outcome.options, outcome.retrieval, outcome.answers
-    seed = options.seed
+    seed, ranked = options.seed, _ranked(retrieval)
     return {
         "dataset": str(options.dataset),
         "settings": {
@@ -72,7 +75,7 @@ def record(outcome: Outcome) -> dict[str, Any]:
         "retrieval": _retrieval(retrieval),
         "answers": _answers(answers) if answers else None,
         "ci95": {
-            "retrieval": _intervals(retrieval, (*RANKING, *SHOWN), seed),
+            "retrieval": _intervals(retrieval, ranked, seed),
             "answers": _intervals(answers, SHARES, seed) if answers else None,
         },
         "counts": {
@@ -81,16 +84,21 @@ def record(outcome: Outcome) -> dict[str, Any]:
         },
         "notes": list(outcome.notes),
         "per_question": {
-            "retrieval": {name: retrieval[name] for name in (*RANKING, *SHOWN)},
+            "retrieval": {name: retrieval[name] for name in ranked},
             "answers": {name: answers[name] for name in SHARES} if answers else None,
         },
     }
 
 
+def _ranked(values: Values) -> tuple[str, ...]:
+    """The figures of a ranking that this set has."""
+    return (*RANKING, *(name for name in SOME if values.get(name)))
+
+
 def _retrieval(values: Values) -> dict[str, float | None]:
     return {
         "n": len(values["seconds"]),
-        **{name: _rounded(metrics.mean(_of(values, name))) for name in (*RANKING, *SHOWN)},
+        **{name: _rounded(metrics.mean(_of(values, name))) for name in _ranked(values)},
         "p50_s": _rounded(metrics.percentile(_of(values, "seconds"), 0.5)),
         "p95_s": _rounded(metrics.percentile(_of(values, "seconds"), 0.95)),
         "search_p50_s": _rounded(metrics.percentile(_of(values, "search_seconds"), 0.5)),

@@ -55,7 +55,8 @@ def evaluate(options: Options, settings: Settings) -> Outcome:
     answers: Values = {}
     with _retriever(dataset, settings) as retriever:
         used = {**settings.model_dump(mode="json"), "embedder": retriever.embedder.name, "llm": None}
-        retrieval = measure_retrieval(questions, retriever, _judge(dataset, retriever.generation))
+        judge = judge_of(dataset, retriever.generation)
+        retrieval = measure_retrieval(questions, retriever, judge)
         if not options.retrieval_only:
             with _engine(retriever, settings, options.with_model) as engine:
                 used["llm"] = engine.model.info.name if engine.model else None
@@ -65,7 +66,7 @@ def evaluate(options: Options, settings: Settings) -> Outcome:
                     dataset.sample(options.sample, options.seed, answerable=False),
                     foreign.sample(options.sample, options.seed) if foreign else [],
                 )
-    return Outcome(options, used, retrieval, answers, dataset.notes)
+    return Outcome(options, used, retrieval, answers, (*dataset.notes, *judge.notes))
 
 
 @contextmanager
@@ -92,8 +93,9 @@ def _engine(retriever: Retriever, settings: Settings, with_model: bool) -> Itera
         yield Engine(retriever, evidence, model, settings.answer)
 
 
-def _judge(dataset: Dataset, generation: Generation) -> Judge:
+def judge_of(dataset: Dataset, generation: Generation) -> Judge:
+    """Grades what is found in this index of the dataset."""
     paths = {document.id: document.paths for document in generation.documents()}
     judged_by_document = dataset.relevant == "document"  # then the texts need not be read
     chunks = {} if judged_by_document else generation.chunks(generation.chunk_ids().tolist())
-    return Judge(dataset, paths, chunks.values())
+    return Judge(dataset, paths, chunks.values(), generation.document_text)

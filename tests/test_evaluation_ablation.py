@@ -1,0 +1,367 @@
+"""The ablation: its alternatives by hand, its resumption with computed figures, one real run."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from rag.errors import InputNotFound, UsageError
+from rag.evaluation.ablation import Ablation, Measured, Options, Results
+from rag.evaluation.ablation_table import markdown, record
+from rag.evaluation.alternatives import (
+    Indexing,
+    Remembering,
+    WithNeighbours,
+    min_max,
+    open_index,
+    reciprocal_ranks,
+)
+from rag.evaluation.datasets import Dataset, Question, load_dataset
+from rag.evaluation.variants import DEFAULT, GROUPS, Variant, settings_of, variants
+from rag.places import CHECKOUT
+from rag.retrieval import Retriever
+from rag.settings import ChunkSettings, RetrievalSettings, Settings
+from rag.store.generation import Generation
+from rag.store.lexical import LexicalSettings
+from rag.types import Chunk
+from tests.fakes import HashingEmbedder, OverlapReranker, hit
+
+# The variants
+
+
+def test_every_variant_differs_from_the_default_and_from_its_group() -> None:
+    offered = variants()
+    assert {each.group for each in offered} == set(GROUPS)
+    assert len({each.label for each in offered}) == len(offered)
+
+    def decided(variant: Variant) -> tuple[str, str]:
+        return str({**variant.choice, "settings": None}), settings_of(variant).model_dump_json()
+
+    for group in GROUPS:
+        inside = [decided(each) for each in [DEFAULT, *offered] if each.group in (group, "")]
+        assert len(set(inside)) == len(inside), group
+
+
+def test_the_base_does_not_depend_on_the_machines_speed() -> None:
+    assert {settings_of(each).retrieval.rerank_ms for each in [DEFAULT, *variants()]} == {0}
+
+
+def test_reciprocal_ranks_by_hand() -> None:
+    fused = reciprocal_ranks({1: 0.9, 2: 0.8, 3: 0.1}, {3: 7.0, 1: 2.0}, 0.75)
+    assert fused == pytest.approx(
+        {1: 0.75 + 0.25 * 61 / 62, 2: 0.75 * 61 / 62, 3: 0.75 * 61 / 63 + 0.25},
+    )
+
+
+def test_min_max_by_hand() -> None:
+    assert min_max({1: 0.9, 2: 0.8, 3: 0.7}, {3: 8.0, 1: 2.0}, 0.5) == pytest.approx(
+        {1: 0.5 + 0.125, 2: 0.25, 3: 0.5}
+    )
+    assert min_max({1: 0.9}, {}, 0.8) == {1: 0.0}
+
+
+def test_no_pair_is_read_twice() -> None:
+    class Counting(OverlapReranker):
+        pairs = 0
+
+        def score(self, question: str, texts: Sequence[str]):  # type: ignore[no-untyped-def]
+            self.pairs += len(texts)
+            return super().score(question, texts)
+
+    counting = Counting()
+    remembering = Remembering(counting)
+    cats, dogs = hit("Cats sleep.").chunk, hit("Dogs bark.").chunk
+    first = remembering.read("Do cats sleep?", [cats, dogs])
+    assert first == counting.read("Do cats sleep?", [cats, dogs])
+    counting.pairs = 0
+    assert remembering.read("Do cats sleep?", [dogs, cats]) == first[::-1]
+    assert counting.pairs == 0
+    remembering.read("Do dogs sleep?", [dogs])
+    assert counting.pairs == 1
+
+
+# Other indexes and longer passages
+
+SENTENCES = [f"The {animal} sleeps {hours} hours." for animal, hours in (("cat", 12), ("dog", 9), ("cow", 4))]
+
+
+@pytest.fixture
+def animals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Dataset:
+    monkeypatch.setenv("FOOTNOTE_CACHE", str(tmp_path / "cache"))
+    articles = [
+        {"title": "Mammals", "paragraphs": [{"context": text, "qas": []} for text in SENTENCES]},
+        {
+            "title": "Cheese",
+            "paragraphs": [
+                {
+                    "context": "It has holes.",
+                    "qas": [{"id": "1", "question": "What has it?", "answers": [{"text": "holes"}]}],
+                }
+            ],
+        },
+    ]
+    file = tmp_path / "animals.json"
+    file.write_text(json.dumps({"data": articles}), encoding="utf-8")
+    return load_dataset(file)
+
+
+SMALL = Settings(chunk=ChunkSettings(tokens=32, overlap=0))
+
+
+class Cutting(HashingEmbedder):
+    """Counts so many tokens a word that a sentence fills a passage."""
+
+    def count_tokens(self, texts: Sequence[str]) -> list[int]:
+        return [5 * len(text.split()) for text in texts]
+
+
+@pytest.fixture
+def generation(animals: Dataset) -> Iterator[Generation]:
+    with open_index(animals, Cutting(), SMALL, Indexing()) as opened:
+        assert opened.chunk_count == 4
+        yield opened
+
+
+def rows_of(generation: Generation) -> list[int]:
+    """All rows, by the ids of their passages, which no index changes."""
+    chunks = generation.chunks(generation.chunk_ids().tolist())
+    return sorted(chunks, key=lambda row: chunks[row].id)
+
+
+def chunks_of(generation: Generation) -> list[Chunk]:
+    return list(map(generation.chunks(rows_of(generation)).__getitem__, rows_of(generation)))
+
+
+def test_an_index_without_titles_holds_the_same_passages(animals: Dataset, generation: Generation) -> None:
+    embedder = Cutting()
+    with open_index(animals, embedder, SMALL, Indexing(context=False)) as bare:
+        assert embedder.embedded == 4
+        assert {chunk.context for chunk in chunks_of(bare)} == {""}
+        assert [(c.text, c.start, c.end, c.path) for c in chunks_of(bare)] == [
+            (c.text, c.start, c.end, c.path) for c in chunks_of(generation)
+        ]
+        assert len(generation.lexical.search("mammals", 9)) == 3
+        assert bare.lexical.search("mammals", 9) == []
+        assert bare.document_text(bare.documents()[1].id) == "\n\n".join(SENTENCES)
+    with open_index(animals, embedder, SMALL, Indexing(context=False)):
+        assert embedder.embedded == 4  # found again
+
+
+def test_other_words_need_no_new_vectors(animals: Dataset, generation: Generation) -> None:
+    embedder = Cutting()
+    unstemmed = Indexing(lexical=LexicalSettings(stemmer="none"))
+    with open_index(animals, embedder, SMALL, unstemmed) as other:
+        assert embedder.embedded == 0
+        assert len(generation.lexical.search("sleeping hour", 9)) == 3
+        assert other.lexical.search("sleeping hour", 9) == []
+        assert len(other.lexical.search("mammals hours", 9)) == 3
+        ours, theirs = (each.vectors.reconstruct(rows_of(each)) for each in (other, generation))
+        assert (ours == theirs).all()
+
+
+def test_passages_grow_by_neighbours_that_are_not_shown_already(generation: Generation) -> None:
+    retriever = Retriever(generation, Cutting(), None, RetrievalSettings())
+    cat, dog, cow = SENTENCES
+    one = WithNeighbours(retriever, 1).search("dog", 9)
+    assert [hit.chunk.text for hit in one] == [f"{cat}\n\n{dog}\n\n{cow}"]
+    assert (one[0].chunk.start, one[0].chunk.end) == (0, len(one[0].chunk.text))
+    two = WithNeighbours(retriever, 2).search("cat cat dog", 9)
+    assert {hit.chunk.text.strip() for hit in two} == {cat, f"{dog}\n\n{cow}"}
+
+
+# Resuming
+
+
+TOWNS = "Bern lies on the Aare. Basel lies on the Rhine."
+QUESTIONS = [f"Which number is {n}?" for n in range(40)]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """A data folder with two of the sets."""
+    data = tmp_path / "data"
+    (data / "squad").mkdir(parents=True)
+    qas = [{"id": text, "question": text, "answers": [{"text": "Bern"}]} for text in QUESTIONS]
+    articles = [{"title": "Bern", "paragraphs": [{"context": "Bern.", "qas": qas}]}]
+    (data / "squad" / "questions.json").write_text(json.dumps({"data": articles}), encoding="utf-8")
+    (data / "chunking").mkdir()
+    (data / "chunking" / "bern.md").write_text(
+        "Bern lies on the Aare. Basel lies on the Rhine.", encoding="utf-8"
+    )
+    rows = "question,references\n" + "".join(f"{text},Bern lies on the Aare.\n" for text in QUESTIONS)
+    (data / "chunking" / "questions.csv").write_text(rows, encoding="utf-8")
+    return data
+
+
+class Counted:
+    """Figures worked out from the size of a passage: half of the questions are right with the default's, all
+    with a larger one, none with a smaller."""
+
+    def __init__(self, interrupted_at: int | None = None) -> None:
+        self.asked: list[tuple[str, str]] = []
+        self._interrupted_at = interrupted_at
+
+    def __call__(self, variant: Variant, dataset: Dataset, questions: Sequence[Question]) -> Measured:
+        if len(self.asked) == self._interrupted_at:
+            raise KeyboardInterrupt
+        self.asked.append((dataset.name, variant.label))
+        default, settings = settings_of(DEFAULT), settings_of(variant)
+        larger = settings.chunk.tokens - default.chunk.tokens
+        values = {
+            name: {q.key: float(larger > 0 or (not larger and n % 2)) for n, q in enumerate(questions)}
+            for name in ("mrr@10", "hit@1", "token_recall@5")
+        }
+        size = settings.chunk.tokens / 1000
+        shares = {q.key: 1 / (1 + size) for q in questions}
+        return {**values, "token_precision@5": shares, "token_iou@5": shares}, ("a note",)
+
+
+def test_what_was_measured_is_not_measured_again(folder: Path, tmp_path: Path) -> None:
+    options, file = Options(folder, only=("passage size", "words")), tmp_path / "results.jsonl"
+    first = Counted(interrupted_at=3)
+    with pytest.raises(KeyboardInterrupt):
+        Ablation(options, Results(file), first).run()
+    assert len(file.read_text(encoding="utf-8").splitlines()) == 3
+    second = Counted()
+    Ablation(options, Results(file), second).run()
+    assert not set(first.asked) & set(second.asked)
+    sizes = len([each for each in variants() if each.group == "Passage size"])
+    assert (
+        len(first.asked + second.asked) == len(set(first.asked + second.asked)) == (1 + 2) + (1 + 2 + sizes)
+    )
+    third = Counted()
+    Ablation(options, Results(file), third).run()
+    assert third.asked == []
+
+
+def test_a_line_that_was_cut_off_is_measured_again(folder: Path, tmp_path: Path) -> None:
+    options, file = Options(folder, only=("words",), sets=("squad",)), tmp_path / "results.jsonl"
+    Ablation(options, Results(file), Counted()).run()
+    file.write_text(file.read_text(encoding="utf-8")[:-20], encoding="utf-8")
+    again = Counted()
+    Ablation(options, Results(file), again).run()
+    assert len(again.asked) == 1
+    third = Counted()
+    Ablation(options, Results(file), third).run()
+    assert third.asked == []
+
+
+@pytest.mark.parametrize("changed", ["settings", "questions", "files", "sample", "seed"])
+def test_another_question_is_measured_anew(
+    changed: str, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options, results = Options(folder, ("chunking",), ("not stemmed",)), Results(tmp_path / "r.jsonl")
+    Ablation(options, results, Counted()).run()
+    if changed == "settings":
+        monkeypatch.setenv("FOOTNOTE_RETRIEVAL_TOP_K", "7")
+    elif changed == "questions":
+        questions = folder / "chunking" / "questions.csv"
+        questions.write_text(questions.read_text(encoding="utf-8") + "Who?,Bern\n", encoding="utf-8")
+    elif changed == "files":
+        (folder / "chunking" / "bern.md").write_text("Bern lies on the Aare.", encoding="utf-8")
+    elif changed == "sample":
+        options = Options(folder, ("chunking",), ("not stemmed",), sample=9)
+    else:
+        options = Options(folder, ("chunking",), ("not stemmed",), seed=1)
+    again = Counted()
+    Ablation(options, results, again).run()
+    assert len(again.asked) == 2
+
+
+def test_what_is_not_there_is_said(folder: Path, tmp_path: Path) -> None:
+    results = Results(tmp_path / "r.jsonl")
+    with pytest.raises(InputNotFound, match=r"there is no .*cranfield"):
+        Ablation(Options(folder, sets=("squad", "cranfield")), results)
+    with pytest.raises(InputNotFound, match="has none of squad"):
+        Ablation(Options(tmp_path), results)
+    with pytest.raises(UsageError, match="called 'wrods'"):
+        Ablation(Options(folder, only=("wrods",)), results)
+
+
+# The table
+
+
+def test_the_table_sets_each_variant_beside_the_default(folder: Path, tmp_path: Path) -> None:
+    ablation = Ablation(
+        Options(folder, only=("passage size", "not stemmed")), Results(tmp_path / "r.jsonl"), Counted()
+    )
+    ablation.run()
+    found = record(ablation)
+    larger = next(row for row in found["rows"] if row["label"] == "400 tokens, 60 repeated")
+    recall = larger["figures"]["chunking"]["token_recall@5"]
+    assert (recall["n"], recall["a"], recall["b"], recall["difference"]) == (40, 0.5, 1.0, 0.5)
+    assert found["missing"] == []
+    shown = markdown(found)
+    assert "- chunking: 40 questions; a note" in shown
+    assert "| **default** | **0.500** | **0.833** | **0.833** |" in shown
+    row = next(line for line in shown.splitlines() if line.startswith("| 400 tokens, 60 repeated |"))
+    assert re.search(r"\| 1\.000 \(\+0\.500 ±0\.1\d\d\)\* \| 0\.714 \(-0\.119 ±0\.000\)\* \|", row)
+    words = shown.partition("## Words")[2]
+    assert "squad mrr@10" in words and "not stemmed | 0.500 (+0.000 ±0.000) |" in words
+
+
+def test_the_default_is_on_the_frontier_unless_a_size_has_more_of_both(folder: Path, tmp_path: Path) -> None:
+    def told(measure: Counted) -> str:
+        results = Results(tmp_path / f"{type(measure).__name__}.jsonl")
+        ablation = Ablation(Options(folder, ("chunking",), ("passage size",)), results, measure)
+        ablation.run()
+        return markdown(record(ablation))
+
+    class Growing(Counted):
+        def __call__(self, variant: Variant, dataset: Dataset, questions: Sequence[Question]) -> Measured:
+            values, notes = super().__call__(variant, dataset, questions)
+            share = settings_of(variant).chunk.tokens / 1000
+            return {**values, "token_iou@5": {q.key: share for q in questions}}, notes
+
+    assert "The default lies on the frontier" in told(Counted())
+    assert "beaten by: 300 tokens, 45 repeated; 400 tokens, 60 repeated." in told(Growing())
+
+
+def test_an_unfinished_table_names_what_is_missing(folder: Path, tmp_path: Path) -> None:
+    ablation = Ablation(
+        Options(folder, ("squad",), ("words",)), Results(tmp_path / "r.jsonl"), Counted(interrupted_at=2)
+    )
+    assert markdown(record(ablation)).count("(squad)") == 3  # nothing is there yet, the default neither
+    with pytest.raises(KeyboardInterrupt):
+        ablation.run()
+    shown = markdown(record(ablation))
+    assert "| not stemmed |" in shown and "| stop words left out |" not in shown
+    assert "Not measured yet: stop words left out (squad)." in shown
+
+
+@pytest.mark.slow
+def test_the_command_with_the_real_models(folder: Path, tmp_path: Path) -> None:
+    def run(*more: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, str(CHECKOUT / "scripts" / "ablate.py"), str(folder), "--sample", "2"]
+        names = ["--only", "Words", "5 passages, each with its neighbours", "--output"]
+        return subprocess.run(
+            [*command, *names, str(tmp_path / "table.md"), *more],
+            env={**os.environ, "FOOTNOTE_CACHE": str(tmp_path / "cache")},
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            check=False,
+        )
+
+    done = run("--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["sets"]["squad"]["figures"] == {"mrr@10": 1.0, "hit@1": 1.0}
+    assert 0 < found["sets"]["chunking"]["figures"]["token_precision@5"] < 1
+    assert [row["label"] for row in found["rows"]] == [
+        "not stemmed",
+        "stop words left out",
+        "5 passages, each with its neighbours",
+    ]
+    table = (tmp_path / "table.md").read_text(encoding="utf-8")
+    assert table == markdown(found)
+    again = run()
+    assert again.returncode == 0 and "[1/" not in again.stderr
+    assert (tmp_path / "table.md").read_text(encoding="utf-8") == table
