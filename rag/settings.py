@@ -50,7 +50,7 @@ class ChunkSettings(_Frozen):
     """Cutting documents into passages, sized in the embedder's own tokens."""
 
     tokens: int = Field(200, ge=32, description="aim per passage, in embedder tokens")
-    overlap: int = Field(30, ge=0, description="tokens repeated between neighbours")
+    overlap: int = Field(0, ge=0, description="tokens repeated between neighbours")
 
 
 class EmbeddingSettings(_Frozen):

@@ -75,7 +75,7 @@ SEARCHES, FUSION, CUTTING, CONTEXT, WORDS, NAMES, REPEATED, AROUND, REREADING, L
 )
 ALONE = {"BM25": 0, "vectors": 1}
 """A search and the cosine's share in the fused score with which it decides alone."""
-SIZES = ((100, 0), (100, 20), (150, 30), (200, 0), (200, 60), (300, 45), (400, 60))
+SIZES = ((100, 0), (150, 0), (150, 30), (200, 30), (200, 60), (300, 0), (400, 60))
 """Tokens of a passage, and how many of them it repeats."""
 SIZE_SETS = ("chunking", "cranfield")
 """Where a passage counts by its document or its text: one that is right for holding an answer is right more
