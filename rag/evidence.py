@@ -28,8 +28,10 @@ CLOSE = 4.0
 """By so much less sure may a reader be of the second sentence."""
 LONGEST = 80
 """Words of a quote at most, where a reader found the words that answer."""
-RELEVANCE_SHARE, SLOPE, OFFSET = 0.2, 1.0, 0.0
+RELEVANCE_SHARE, SLOPE, OFFSET = 0.2, 0.5, -0.25
 """What a passage's relevance counts beside its answerability, and how both become a chance."""
+RELEVANCE_OFFSET = -0.75
+"""The same for relevance alone: with it one threshold refuses as many answerable questions either way."""
 _BULLET = re.compile(r"(?:[-*+•‣▪●–]|\d{1,2}[.)])\s+")
 
 
@@ -58,7 +60,7 @@ class EvidenceFinder:
         """
         if readings := [hit.reading for hit in hits if hit.reading and hit.reading.spans]:
             # what takes several passages to answer stands in none of them: then it is relevance that counts
-            sure = sigmoid(max(each.relevance for each in readings)) if several else answered(readings)
+            sure = about(max(each.relevance for each in readings)) if several else answered(readings)
             return _evidence(_around_spans(hits), sure, several, CLOSE)
         passages = hits if several else hits[:PASSAGES]
         candidates = _thin(question, [s for hit in passages for s in _sentences(hit)])
@@ -75,7 +77,7 @@ class EvidenceFinder:
         ]
         scored.sort(key=lambda s: -s.score)
         # On SQuAD this alone told foreign questions apart best; sentences, cosine and words added nothing.
-        return _evidence(scored, sigmoid(max(passage.values())), several)
+        return _evidence(scored, about(max(passage.values())), several)
 
     def _passage_logits(
         self, question: str, hits: Sequence[Hit], passages: Sequence[Hit]
@@ -93,11 +95,16 @@ class EvidenceFinder:
 def answered(readings: Sequence[Reading]) -> float:
     """The chance that one of the passages answers, from what a reader makes of them.
 
-    A logistic regression on questions of which half are answered; see docs/retrieval.md.
+    A logistic regression of the best passage's two logits on questions of which a third are answered, both
+    kinds weighted alike; see docs/retrieval.md.
     """
-    answerable = max(reading.answerable or 0.0 for reading in readings)
-    relevance = max(reading.relevance for reading in readings)
-    return sigmoid(SLOPE * (answerable + RELEVANCE_SHARE * relevance) + OFFSET)
+    best = max((each.answerable or 0.0) + RELEVANCE_SHARE * each.relevance for each in readings)
+    return sigmoid(SLOPE * best + OFFSET)
+
+
+def about(relevance: float) -> float:
+    """The same from the relevance of the best passage alone, a logit."""
+    return sigmoid(relevance + RELEVANCE_OFFSET)
 
 
 def _around_spans(hits: Sequence[Hit]) -> list[Sentence]:

@@ -28,6 +28,8 @@ Fusion = Callable[[Scores, Scores, float], Scores]
 """Cosines of all candidates, BM25 of those that share a word, the share of the former -> fused scores."""
 READ_AT_ONCE = 32
 """Candidates whose text is fetched together; most searches look at fewer."""
+FOUND = 1.0
+"""A passage seems to answer from this logit on; see docs/retrieval.md for what reading on brings."""
 OPENING = 1000
 """Characters at a document's start that name it: a cover page, a letterhead, whom and when it is about."""
 OPENING_WEIGHT = 0.4
@@ -105,8 +107,8 @@ class Retriever:
         readings: dict[int, Reading] = {}
         if self.reranker and pairs:
             worth = self._worth_reading(pairs, sorted(final.values(), reverse=True))
-            reread = [chunks[row] for row in order[: max(worth, len(each))]]
-            readings = dict(zip(order, self.reranker.read(question, reread, len(each))))
+            texts = [chunks[row] for row in order[: max(pairs, len(each))]]
+            readings = dict(zip(order, self._reread(self.reranker, question, texts, worth, len(each))))
             stages["rerank"] = {row: reading.score for row, reading in readings.items()}
             final = mix(final, stages["rerank"], self.settings.rerank_weight)
         ranks = {stage: _ranks(scores) for stage, scores in stages.items()}
@@ -130,6 +132,15 @@ class Retriever:
         """Fewer where one passage leads so clearly that rereading has never changed the first place."""
         leads = len(scores) > 1 and scores[0] - scores[1] >= self.settings.rerank_lead > 0
         return min(pairs, FEWEST) if leads else pairs
+
+    def _reread(
+        self, reranker: Reranker, question: str, chunks: Sequence[Chunk], worth: int, least: int
+    ) -> list[Reading]:
+        """Readings of the first chunks; where a reader finds an answer in none of them, of as many again."""
+        readings = reranker.read(question, chunks[: max(worth, least)], least)
+        if not least and all(each.answerable is not None and each.answerable < FOUND for each in readings):
+            readings += reranker.read(question, chunks[len(readings) : 2 * len(readings)])
+        return readings
 
     def scope(self, filters: Filters) -> Scope:
         """Where a search with these filters looks. Raises UsageError when that is nowhere."""

@@ -104,7 +104,7 @@ class AnswerSettings(_Frozen):
     context_tokens: int = Field(1024, ge=256, description="prompt budget, in the model's tokens")
     answer_tokens: int = Field(160, ge=16, description="longest answer of the model, in its tokens")
     temperature: float = Field(0.0, ge=0, le=2, description="0 always takes the likeliest word")
-    refusal_threshold: float = Field(0.35, ge=0, le=1, description="below it: 'not in your documents'")
+    refusal_threshold: float = Field(0.2, ge=0, le=1, description="below it: 'not in your documents'")
     lead: Literal["auto", "evidence", "model"] = Field(
         "auto", description="who speaks first; auto lets models under 1B parameters only support"
     )
