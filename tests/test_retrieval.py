@@ -14,7 +14,7 @@ from rag.retrieval import Retriever, fuse, mix
 from rag.settings import ChunkSettings, EmbeddingSettings, RetrievalSettings
 from rag.store.generation import Collection
 from rag.store.manifest import TokenSpace
-from rag.types import Chunk, Document, Section
+from rag.types import Chunk, Document, Reading, Section
 from tests.fakes import HashingEmbedder, OverlapReranker
 from tests.shelves import shelve
 
@@ -284,3 +284,36 @@ def test_the_latest_file_of_a_series_leads(find_sales):
     assert {path[3:10] for path in paths(find_sales("Net sales in the latest report?", top_k=2))} == {
         "2023 q3"
     }
+
+
+class Answering(OverlapReranker):
+    """Finds an answer in one passage only, and remembers what it has read."""
+
+    def __init__(self, answers: str) -> None:
+        self.answers = answers
+        self.seen: list[str] = []
+
+    def read(self, question, chunks, least=0):
+        self.seen += [chunk.text for chunk in chunks]
+        return [Reading(0.0, 3.0 if self.answers in chunk.text else -3.0) for chunk in chunks]
+
+
+@pytest.mark.parametrize(("answers", "read"), [("Cats", 2), ("locked", 2), ("Dogs", 4), ("nothing", 4)])
+def test_where_no_passage_answers_as_many_again_are_read(tmp_path, answers, read):
+    embedder, reranker = HashingEmbedder(), Answering(answers)
+    settings = RetrievalSettings(rerank_pairs=4, rerank_lead=0)
+    with build(tmp_path, embedder).open() as generation:
+        retriever = Retriever(generation, embedder, Halved(reranker), settings)
+        hits = retriever.search("How long do cats sleep?")
+    assert len(reranker.seen) == len(set(reranker.seen)) == read
+    assert [hit for hit in hits if hit.reading and answers in hit.chunk.text] or answers == "nothing"
+
+
+class Halved(Answering):
+    """Has time for two passages at once."""
+
+    def __init__(self, reranker: Answering) -> None:
+        self._reranker = reranker
+
+    def read(self, question, chunks, least=0):
+        return self._reranker.read(question, chunks[:2])
