@@ -26,6 +26,8 @@ WORDS = 60
 """A second sentence is quoted when both together stay within this many words."""
 CLOSE = 4.0
 """By so much less sure may a reader be of the second sentence."""
+CLOSE_WORDS = 100
+"""Then both may have so many words: doubt is rare, and worth showing."""
 LONGEST = 80
 """Words of a quote at most, where a reader found the words that answer."""
 RELEVANCE_SHARE, SLOPE, OFFSET = 0.2, 0.5, -0.25
@@ -61,7 +63,7 @@ class EvidenceFinder:
         if readings := [hit.reading for hit in hits if hit.reading and hit.reading.spans]:
             # what takes several passages to answer stands in none of them: then it is relevance that counts
             sure = about(max(each.relevance for each in readings)) if several else answered(readings)
-            return _evidence(_around_spans(hits), sure, several, CLOSE)
+            return _evidence(_around_spans(hits), sure, several, CLOSE, CLOSE_WORDS)
         passages = hits if several else hits[:PASSAGES]
         candidates = _thin(question, [s for hit in passages for s in _sentences(hit)])
         if not candidates:
@@ -118,11 +120,13 @@ def _around_spans(hits: Sequence[Hit]) -> list[Sentence]:
     return found
 
 
-def _evidence(sentences: Sequence[Sentence], confidence: float, several: bool, gap: float = inf) -> Evidence:
-    """What is quoted of the sentences, best first, none with a score more than `gap` below the first."""
+def _evidence(
+    sentences: Sequence[Sentence], confidence: float, several: bool, gap: float = inf, words: int = WORDS
+) -> Evidence:
+    """What is quoted of the sentences, best first; see `_enough`."""
     if several and len(each := _one_each(sentences)) > 1:
         return Evidence(each, confidence, several=True)
-    return Evidence(_enough(sentences, gap), confidence)
+    return Evidence(_enough(sentences, gap, words), confidence)
 
 
 def _one_each(sentences: Sequence[Sentence]) -> tuple[Sentence, ...]:
@@ -207,12 +211,12 @@ def _thin(question: str, sentences: Sequence[Sentence]) -> list[Sentence]:
     return sorted(shared, key=lambda s: -s.score)[:CANDIDATES]
 
 
-def _enough(sentences: Sequence[Sentence], gap: float = inf) -> tuple[Sentence, ...]:
-    """The best sentence, and the next that is short and whose score is not more than `gap` below."""
+def _enough(sentences: Sequence[Sentence], gap: float, words: int) -> tuple[Sentence, ...]:
+    """The best sentence, and the next that keeps both within `words` and is no more than `gap` below."""
     if not sentences:
         return ()
     best = sentences[0]
-    room = WORDS - len(best.text.split())
+    room = words - len(best.text.split())
     near = (other for other in sentences[1:] if best.score - other.score <= gap)
     second = next((other for other in near if len(other.text.split()) <= room), None)
     return (best, second) if second else (best,)
