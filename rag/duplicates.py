@@ -35,14 +35,15 @@ def thin(
     count: int,
     per_document: int = 0,
     question: str = "",
+    spared: int = 0,
     alike: float = ALIKE,
 ) -> Thinned:
     """The first `count` chunks that are not nearly the same as one before them, best first.
 
     At most `per_document` (0: any number) of one document, unless there are not `count` otherwise.
     Passages that a word of the question tells apart by their files or headings ("2023", "Berlin")
-    are not the same, and above an `alike` of 1 nothing is. No more chunks are taken from the iterable than
-    needed.
+    are not the same, the first `spared` are kept in any case, and above an `alike` of 1 nothing is the
+    same. No more chunks are taken from the iterable than needed.
     """
     kept: dict[int, Chunk] = {}
     dropped: dict[int, tuple[Chunk, str]] = {}
@@ -55,11 +56,11 @@ def thin(
             break
         passage = _Shingled(chunk)
         twin = next((other for other in seen if passage.is_like(other, asked, alike)), None)
-        if twin:
+        if twin and len(kept) >= spared:
             dropped[row] = chunk, f"nearly the same text as {_place(twin.chunk, chunk)}"
             continue
         seen.append(passage)
-        if per_document and taken[chunk.document_id] >= per_document:
+        if per_document and taken[chunk.document_id] >= per_document and len(kept) >= spared:
             dropped[row] = chunk, f"its document has {per_document} better passages already"
             spare.append(row)
             continue

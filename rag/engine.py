@@ -74,7 +74,7 @@ class Engine:
         hits = found.hits
         clock.retrieved()
         yield Sources(hits)
-        evidence = self.evidence.find(question, hits)
+        evidence = self.evidence.find(question, hits, found.several)
         text, citations = "", []
         for piece in self._answer(question, hits, evidence, clock, cancel):
             if isinstance(piece, Citation):

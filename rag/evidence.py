@@ -11,6 +11,7 @@ from rag.citations import content_words
 from rag.reranking import Reranker
 from rag.retrieval import sigmoid
 from rag.sentences import sentence_spans
+from rag.tabular import column_names
 from rag.types import Hit, Reading, Sentence, Span
 
 PASSAGES = 3
@@ -27,17 +28,23 @@ CLOSE = 4.0
 """By so much less sure may a reader be of the second sentence."""
 LONGEST = 80
 """Words of a quote at most, where a reader found the words that answer."""
-RELEVANCE_SHARE, SLOPE, OFFSET = 0.2, 1.0, 0.0
+RELEVANCE_SHARE, SLOPE, OFFSET = 0.2, 0.5, -0.25
 """What a passage's relevance counts beside its answerability, and how both become a chance."""
+RELEVANCE_OFFSET = -0.75
+"""The same for relevance alone: with it one threshold refuses as many answerable questions either way."""
 _BULLET = re.compile(r"(?:[-*+•‣▪●–]|\d{1,2}[.)])\s+")
 
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """Sentences to quote, best first; `confidence`, from 0 to 1, is how sure it is that they answer."""
+    """Sentences to quote, best first; `confidence`, from 0 to 1, is how sure it is that they answer.
+
+    `several` means one sentence from each of several documents, in the order of their names.
+    """
 
     sentences: tuple[Sentence, ...]
     confidence: float
+    several: bool = False
 
 
 class EvidenceFinder:
@@ -46,31 +53,39 @@ class EvidenceFinder:
     def __init__(self, reranker: Reranker | None) -> None:
         self.reranker = reranker
 
-    def find(self, question: str, hits: Sequence[Hit]) -> Evidence:
-        """The sentences that answer best, and the confidence that they do."""
+    def find(self, question: str, hits: Sequence[Hit], several: bool = False) -> Evidence:
+        """The sentences that answer best, and the confidence that they do.
+
+        With `several` the best sentence of each document that is about the question.
+        """
         if readings := [hit.reading for hit in hits if hit.reading and hit.reading.spans]:
-            return Evidence(_enough(_around_spans(hits), CLOSE), answered(readings))
-        candidates = _thin(question, [s for hit in hits[:PASSAGES] for s in _sentences(hit)])
+            # what takes several passages to answer stands in none of them: then it is relevance that counts
+            sure = about(max(each.relevance for each in readings)) if several else answered(readings)
+            return _evidence(_around_spans(hits), sure, several, CLOSE)
+        passages = hits if several else hits[:PASSAGES]
+        candidates = _thin(question, [s for hit in passages for s in _sentences(hit)])
         if not candidates:
             return Evidence((), 0.0)
         if self.reranker is None:
             best = [s for s in candidates if s.score > 0]
-            return Evidence(_enough(best), 1.0 if best else 0.0)
+            return _evidence(best, 1.0 if best else 0.0, several)
         logits = [float(logit) for logit in self.reranker.score(question, [s.text for s in candidates])]
-        passage = self._passage_logits(question, hits)
+        passage = self._passage_logits(question, hits, passages)
         scored = [
             replace(s, score=logit + PASSAGE_WEIGHT * passage[s.hit.chunk.id])
             for s, logit in zip(candidates, logits)
         ]
         scored.sort(key=lambda s: -s.score)
         # On SQuAD this alone told foreign questions apart best; sentences, cosine and words added nothing.
-        return Evidence(_enough(scored), sigmoid(max(passage.values())))
+        return _evidence(scored, about(max(passage.values())), several)
 
-    def _passage_logits(self, question: str, hits: Sequence[Hit]) -> dict[str, float]:
-        """The cross-encoder's logit of each passage, by chunk id; passages it has not read yet are read."""
+    def _passage_logits(
+        self, question: str, hits: Sequence[Hit], passages: Sequence[Hit]
+    ) -> dict[str, float]:
+        """The cross-encoder's logit of each passage, by chunk id; `passages` it has not read yet are read."""
         assert self.reranker is not None
         known = {hit.chunk.id: hit.how["rerank"].score for hit in hits if "rerank" in hit.how}
-        unread = [hit.chunk for hit in hits[:PASSAGES] if hit.chunk.id not in known]
+        unread = [hit.chunk for hit in passages if hit.chunk.id not in known]
         if unread:
             logits = self.reranker.score(question, [chunk.searchable for chunk in unread])
             known |= {chunk.id: float(logit) for chunk, logit in zip(unread, logits)}
@@ -80,11 +95,16 @@ class EvidenceFinder:
 def answered(readings: Sequence[Reading]) -> float:
     """The chance that one of the passages answers, from what a reader makes of them.
 
-    A logistic regression on questions of which half are answered; see docs/retrieval.md.
+    A logistic regression of the best passage's two logits on questions of which a third are answered, both
+    kinds weighted alike; see docs/retrieval.md.
     """
-    answerable = max(reading.answerable or 0.0 for reading in readings)
-    relevance = max(reading.relevance for reading in readings)
-    return sigmoid(SLOPE * (answerable + RELEVANCE_SHARE * relevance) + OFFSET)
+    best = max((each.answerable or 0.0) + RELEVANCE_SHARE * each.relevance for each in readings)
+    return sigmoid(SLOPE * best + OFFSET)
+
+
+def about(relevance: float) -> float:
+    """The same from the relevance of the best passage alone, a logit."""
+    return sigmoid(relevance + RELEVANCE_OFFSET)
 
 
 def _around_spans(hits: Sequence[Hit]) -> list[Sentence]:
@@ -96,6 +116,28 @@ def _around_spans(hits: Sequence[Hit]) -> list[Sentence]:
         if not any(_same(sentence, other) for other in found):
             found.append(sentence)
     return found
+
+
+def _evidence(sentences: Sequence[Sentence], confidence: float, several: bool, gap: float = inf) -> Evidence:
+    """What is quoted of the sentences, best first, none with a score more than `gap` below the first."""
+    if several and len(each := _one_each(sentences)) > 1:
+        return Evidence(each, confidence, several=True)
+    return Evidence(_enough(sentences, gap), confidence)
+
+
+def _one_each(sentences: Sequence[Sentence]) -> tuple[Sentence, ...]:
+    """The best sentence of each document, sorted by file name, numbers in it as numbers."""
+    best: dict[str, Sentence] = {}
+    for sentence in sentences:
+        reading = sentence.hit.reading
+        if reading is None or reading.relevance > 0:
+            best.setdefault(sentence.hit.chunk.document_id, sentence)
+    return tuple(sorted(best.values(), key=lambda sentence: _natural(sentence.hit.chunk.path)))
+
+
+def _natural(path: str) -> list[tuple[int, str]]:
+    parts = re.findall(r"\d+|\D+", path.casefold())
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 
 
 def _around(hit: Hit, span: Span) -> Sentence:
@@ -110,8 +152,15 @@ def _around(hit: Hit, span: Span) -> Sentence:
         start = bullet.end()
     if text[start:end].endswith(":"):
         end = _end_of_list(text, start, spans[inside[-1] :])
+    start = _from_columns(text, start, end)
     start, end = _narrowed(text, start, end, span)
     return Sentence(hit, text[start:end], start, end, span.margin, span)
+
+
+def _from_columns(text: str, start: int, end: int) -> int:
+    """Where the quote of a table's row has to begin to show the columns' names, unless it gets too long."""
+    names = column_names(text, start)
+    return names[0] if names and len(text[names[0] : end].split()) <= LONGEST else start
 
 
 def _narrowed(text: str, start: int, end: int, span: Span) -> tuple[int, int]:

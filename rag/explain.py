@@ -72,6 +72,7 @@ def explanation_record(answer: Answer) -> dict[str, Any]:
         "dropped": [
             {**hit_record(each.hit), "stage": each.stage, "reason": each.reason} for each in answer.dropped
         ],
+        "confidence": round(answer.confidence, 4),
         "context": context
         and {
             "tokens": context.tokens,

@@ -31,11 +31,11 @@ class Paced(Reranker):
         self.name = reranker.name
         self._reranker, self._seconds, self._environ = reranker, seconds, environ
 
-    def read(self, question: str, chunks: Sequence[Chunk]) -> list[Reading]:
-        """Readings of the first passages, at least FEWEST."""
+    def read(self, question: str, chunks: Sequence[Chunk], least: int = 0) -> list[Reading]:
+        """Readings of the first passages, at least FEWEST and `least`."""
         costs = (self.per_character * len(question + chunk.searchable) for chunk in chunks)
         fit = sum(total <= self._seconds for total in itertools.accumulate(costs))
-        return self._reranker.read(question, chunks[: max(FEWEST, fit)])
+        return self._reranker.read(question, chunks[: max(FEWEST, fit, least)])
 
     def score(self, question: str, texts: Sequence[str]) -> NDArray[np.float32]:
         """All texts: sentences are short."""

@@ -18,14 +18,18 @@ DISPUTED = "Check this: your documents may answer otherwise:"
 
 
 def quotes(evidence: Evidence, hits: Sequence[Hit]) -> Iterator[Token | Citation]:
-    """Each sentence on one line; the exact words of the first alone are marked: they are the answer."""
+    """Each sentence on one line; the exact words of the first alone are marked: they are the answer.
+
+    Of several documents each has its own answer, on a line of its own.
+    """
+    between = "\n" if evidence.several else " "
     for n, sentence in enumerate(evidence.sentences):
         citation = quote(sentence, hits)
         before, exact, after = _parts(sentence)
         yield citation
-        yield Token(f'{" " if n else ""}"{before}')
+        yield Token(f'{between if n else ""}"{before}')
         if exact:
-            yield Token(exact, exact=not n)
+            yield Token(exact, exact=evidence.several or not n)
         yield Token(f'{after}" [{citation.number}]')
 
 
@@ -36,7 +40,7 @@ def dispute(said: str, evidence: Evidence, hits: Sequence[Hit]) -> Iterator[Toke
     if not best or not exact or evidence.confidence < SURE or support(exact, said) >= AGREES:
         return
     yield Token(f"\n\n{DISPUTED} ")
-    yield from quotes(replace(evidence, sentences=(best,)), hits)
+    yield from quotes(replace(evidence, sentences=(best,), several=False), hits)
 
 
 def quote(sentence: Sentence, hits: Sequence[Hit]) -> Citation:

@@ -37,7 +37,7 @@ class Reader(Reranker):
     def _onnx(self) -> OnnxModel:
         return OnnxModel(self._file, self._tokenizer, threads=self._threads)
 
-    def read(self, question: str, chunks: Sequence[Chunk]) -> list[Reading]:
+    def read(self, question: str, chunks: Sequence[Chunk], least: int = 0) -> list[Reading]:
         """One reading for each passage, headings read along; answers are never found in the headings."""
         leads = [len(chunk.searchable) - len(chunk.text) for chunk in chunks]
         found: dict[int, Reading] = {}

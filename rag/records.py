@@ -14,8 +14,6 @@ def answer_record(answer: Answer) -> dict[str, Any]:
         "question": answer.question,
         "answer": answer.text,
         "abstained": answer.abstained,
-        "confidence": round(answer.confidence, 4),
-        "disputed": answer.disputed,
         "citations": [citation_record(citation) for citation in answer.citations],
         "hits": [hit_record(hit) for hit in answer.hits],
         "model": {
@@ -31,6 +29,7 @@ def answer_record(answer: Answer) -> dict[str, Any]:
             "prompt_tokens": timings.prompt_tokens,
             "answer_tokens": timings.answer_tokens,
         },
+        **({"disputed": True} if answer.disputed else {}),
     }
 
 

@@ -28,8 +28,8 @@ class Reranker(ABC):
 
     name: str
 
-    def read(self, question: str, chunks: Sequence[Chunk]) -> list[Reading]:
-        """One reading for each passage, headings read along; where time is short, for the first ones only."""
+    def read(self, question: str, chunks: Sequence[Chunk], least: int = 0) -> list[Reading]:
+        """A reading of each passage, with its headings; where time is short, only for the first `least`."""
         return [Reading(float(logit)) for logit in self.score(question, [c.searchable for c in chunks])]
 
     @abstractmethod

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from rag.duplicates import ALIKE, thin
 from rag.embedding import Embedder
 from rag.filters import Filters, Scope, resolve
 from rag.late import TokenEncoder, late_scores, word_weights
+from rag.naming import asks_for_latest, asks_of_several, latest, named
 from rag.reranking import FEWEST, Reranker
 from rag.settings import RetrievalSettings
 from rag.store.generation import Generation
@@ -26,18 +28,28 @@ Fusion = Callable[[Scores, Scores, float], Scores]
 """Cosines of all candidates, BM25 of those that share a word, the share of the former -> fused scores."""
 READ_AT_ONCE = 32
 """Candidates whose text is fetched together; most searches look at fewer."""
+FOUND = 1.0
+"""A passage seems to answer from this logit on; see docs/retrieval.md for what reading on brings."""
+OPENING = 1000
+"""Characters at a document's start that name it: a cover page, a letterhead, whom and when it is about."""
+OPENING_WEIGHT = 0.4
+"""What they count beside the best passage's score when documents are chosen, if several are asked of."""
+BEHIND = 0.25
+"""Documents whose score lies further below the first one's are not what such a question asks of."""
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
     """What a search saw: `hits` and what was `dropped` before them or after them, both best first.
 
-    `ranks` gives for each stage the standing of every chunk row that it scored.
+    `ranks` gives for each stage the standing of every chunk row that it scored. `several` means that the
+    question asks of several documents, and that the best passage of each is among the hits.
     """
 
     hits: tuple[Hit, ...]
     dropped: tuple[Dropped, ...]
     ranks: Mapping[str, Mapping[int, Rank]]
+    several: bool = False
 
 
 class Retriever:
@@ -84,33 +96,51 @@ class Retriever:
             stages["late"] = self._late(self.tokens, question, fused)
             fused = mix(fused, stages["late"], self.settings.late_weight)
             pairs = min(pairs, self.settings.late_pairs)
-        in_turn = self._read(_best_first(fused), scope)
-        thinned = thin(in_turn, max(depth, pairs), self.settings.per_document, question, self._alike)
+        each = self._one_each(question, fused) if asks_of_several(question) else []
+        depth = max(depth, len(each))
+        in_turn = self._read([*each, *(row for row in _best_first(fused) if row not in each)], scope)
+        most, per_document = max(depth, pairs), self.settings.per_document
+        thinned = thin(in_turn, most, per_document, question, len(each), self._alike)
         chunks = thinned.kept
         order = list(chunks)
         final = {row: fused[row] for row in order}
         readings: dict[int, Reading] = {}
         if self.reranker and pairs:
-            reread = order[: self._worth_reading(pairs, [fused[row] for row in order])]
-            readings = dict(zip(reread, self.reranker.read(question, [chunks[row] for row in reread])))
+            worth = self._worth_reading(pairs, sorted(final.values(), reverse=True))
+            texts = [chunks[row] for row in order[: max(pairs, len(each))]]
+            readings = dict(zip(order, self._reread(self.reranker, question, texts, worth, len(each))))
             stages["rerank"] = {row: reading.score for row, reading in readings.items()}
             final = mix(final, stages["rerank"], self.settings.rerank_weight)
         ranks = {stage: _ranks(scores) for stage, scores in stages.items()}
-        hits = [_hit(row, chunks[row], final[row], ranks, readings.get(row)) for row in _best_first(final)]
+        hits = {
+            row: _hit(row, chunks[row], final[row], ranks, readings.get(row)) for row in _best_first(final)
+        }
+        shown = [*each, *(row for row in hits if row not in each)][:depth]
         beyond = [
-            Dropped(hit, "top_k", f"ranked {place}, {depth} are shown")
-            for place, hit in enumerate(hits[depth:], start=depth + 1)
+            Dropped(hits[row], "top_k", f"ranked {place}, {_places(depth, len(each))}")
+            for place, row in enumerate(hits, start=1)
+            if row not in shown
         ]
         repeated = [
             Dropped(_hit(row, chunk, fused[row], ranks), "thinned", reason)
             for row, (chunk, reason) in thinned.dropped.items()
         ]
-        return Found(tuple(hits[:depth]), (*beyond, *repeated), ranks)
+        best = tuple(hit for row, hit in hits.items() if row in shown)
+        return Found(best, (*beyond, *repeated), ranks, bool(each))
 
     def _worth_reading(self, pairs: int, scores: Sequence[float]) -> int:
         """Fewer where one passage leads so clearly that rereading has never changed the first place."""
         leads = len(scores) > 1 and scores[0] - scores[1] >= self.settings.rerank_lead > 0
         return min(pairs, FEWEST) if leads else pairs
+
+    def _reread(
+        self, reranker: Reranker, question: str, chunks: Sequence[Chunk], worth: int, least: int
+    ) -> list[Reading]:
+        """Readings of the first chunks; where a reader finds an answer in none of them, of as many again."""
+        readings = reranker.read(question, chunks[: max(worth, least)], least)
+        if not least and all(each.answerable is not None and each.answerable < FOUND for each in readings):
+            readings += reranker.read(question, chunks[len(readings) : 2 * len(readings)])
+        return readings
 
     def scope(self, filters: Filters) -> Scope:
         """Where a search with these filters looks. Raises UsageError when that is nowhere."""
@@ -135,7 +165,53 @@ class Retriever:
         if unseen:
             dense |= dict(zip(unseen, map(float, self.generation.vectors.reconstruct(unseen) @ query)))
         fused = self._fusion(dense, lexical, self.settings.dense_weight)
+        if self.settings.name_weight:
+            fused = self._with_names(question, fused)
         return {"dense": dense, "lexical": lexical, "fused": fused}
+
+    def _with_names(self, question: str, fused: Scores) -> Scores:
+        """Passages of files whose names the question has words of gain, and so do those of the latest file.
+
+        Words of the title are left out: they stand before each passage and are searched with it.
+        """
+        documents = self.generation.rows.document_ids(fused)
+        names = self.generation.rows.names(list(set(documents.values())))
+        words = {
+            document: self._words(PurePath(path).stem) - self._words(title)
+            for document, (path, title) in names.items()
+        }
+        shares = named(self._asked(question), words)
+        if asks_for_latest(question) and not asks_of_several(question):
+            shares |= dict.fromkeys(latest({document: path for document, (path, _) in names.items()}), 1.0)
+        weight = self.settings.name_weight
+        return {row: score + weight * shares.get(documents[row], 0.0) for row, score in fused.items()}
+
+    def _one_each(self, question: str, fused: Scores) -> list[int]:
+        """The best passage of each document that the question asks of, best document first; none of one."""
+        rows = self.generation.rows
+        documents = rows.document_ids(fused)
+        best: dict[str, int] = {}
+        for row in _best_first(fused):
+            best.setdefault(documents[row], row)
+        names = rows.names(list(best))
+        words = {
+            document: self._words(f"{PurePath(path).stem} {title} {rows.opening(document, OPENING)}")
+            for document, (path, title) in names.items()
+        }
+        shares = named(self._asked(question), words)
+        scores = {
+            row: fused[row] + OPENING_WEIGHT * shares.get(document, 0.0) for document, row in best.items()
+        }
+        least = max(scores.values(), default=0.0) - BEHIND
+        each = [row for row in _best_first(scores) if scores[row] >= least][: self.settings.documents]
+        return each if len(each) > 1 else []
+
+    def _asked(self, question: str) -> dict[str, float]:
+        """The question's words and how rare they are."""
+        return {word: self.generation.lexical.idf(word) for word in self._words(question)}
+
+    def _words(self, text: str) -> frozenset[str]:
+        return frozenset(self.generation.lexical.words(text.replace("_", " ")))
 
     def _late(self, tokens: TokenEncoder, question: str, fused: Scores) -> Scores:
         """How well the best candidates' tokens match the question's, each weighted by its word's rarity."""
@@ -172,6 +248,12 @@ def mix(fused: Scores, logits: Scores, weight: float) -> Scores:
     """
     worst = min(logits.values(), default=0.0)
     return {row: score + weight * logits.get(row, worst) for row, score in fused.items()}
+
+
+def _places(depth: int, each: int) -> str:
+    """How many passages are shown, and why better ones may be missing."""
+    own = f", of which {each} are the best of a document each" if each else ""
+    return f"{depth} are shown{own}"
 
 
 def sigmoid(logit: float) -> float:

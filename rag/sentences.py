@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 import re
 
+from rag.tabular import is_row
+
 Span = tuple[int, int]
 
 _ABBREVIATIONS = frozenset(
@@ -49,7 +51,7 @@ def sentence_spans(text: str) -> list[Span]:
 def _line_ends_sentence(text: str, end_of_line: int, start_of_next: int) -> bool:
     line = text[text.rfind("\n", 0, end_of_line) + 1 : end_of_line].strip()
     following = text[start_of_next : start_of_next + 8]
-    if not line or not following.strip():
+    if not line or not following.strip() or is_row(line):
         return True
     if _LIST_ITEM.match(following) or line.startswith(("#", "|")) or line.endswith((":", ";", "|")):
         return True

@@ -50,7 +50,7 @@ class ChunkSettings(_Frozen):
     """Cutting documents into passages, sized in the embedder's own tokens."""
 
     tokens: int = Field(200, ge=32, description="aim per passage, in embedder tokens")
-    overlap: int = Field(30, ge=0, description="tokens repeated between neighbours")
+    overlap: int = Field(0, ge=0, description="tokens repeated between neighbours")
 
 
 class EmbeddingSettings(_Frozen):
@@ -67,6 +67,15 @@ class RetrievalSettings(_Frozen):
     dense_depth: int = Field(100, ge=1, description="candidates from the vector search")
     lexical_depth: int = Field(100, ge=1, description="candidates from the word search")
     dense_weight: float = Field(0.8, ge=0, le=1, description="share of cosine in the fused score")
+    name_weight: float = Field(
+        0.1, ge=0, description="worth of a file's name that has the question's words; 0: names do not count"
+    )
+    documents: int = Field(
+        8,
+        ge=0,
+        le=100,
+        description="passages, one a document, where a question asks of several; 0: as for one",
+    )
     late_interaction: Literal["on", "off"] = Field(
         "off", description="token vectors: made at ingestion, and compared with the question's"
     )
@@ -95,7 +104,7 @@ class AnswerSettings(_Frozen):
     context_tokens: int = Field(1024, ge=256, description="prompt budget, in the model's tokens")
     answer_tokens: int = Field(160, ge=16, description="longest answer of the model, in its tokens")
     temperature: float = Field(0.0, ge=0, le=2, description="0 always takes the likeliest word")
-    refusal_threshold: float = Field(0.35, ge=0, le=1, description="below it: 'not in your documents'")
+    refusal_threshold: float = Field(0.2, ge=0, le=1, description="below it: 'not in your documents'")
     lead: Literal["auto", "evidence", "model"] = Field(
         "auto", description="who speaks first; auto lets models under 1B parameters only support"
     )

@@ -33,6 +33,7 @@ def main(arguments: Sequence[str]) -> int:
         epochs=flags.epochs,
         seed=flags.seed,
         steps=flags.steps,
+        stop_at=flags.stop_at,
         questions=flags.questions,
     )
     figures = train(job)
@@ -64,6 +65,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     add("--epochs", metavar="X", type=float, default=3.0, help="default: %(default)s")
     add("--seed", metavar="S", type=int, default=0, help="default: %(default)s")
     add("--steps", metavar="N", type=int, help="end after so many batches: for trying it out")
+    add("--stop-at", metavar="N", type=int, help="export what the run has learned after N of its batches")
     add("--questions", metavar="N", type=int, help="use the first N of each file: for trying it out")
     add("--json", action="store_true", help="print one JSON object and nothing else")
     return parser.parse_args(arguments)

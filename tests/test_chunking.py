@@ -172,3 +172,18 @@ def test_the_same_document_gives_the_same_chunks() -> None:
 
 def test_no_text_gives_no_chunks() -> None:
     assert split(document("", " \n "), words, LIMIT, ChunkSettings()) == []
+
+
+def test_a_passage_that_begins_in_a_table_is_told_the_names_of_its_columns() -> None:
+    rows = "".join(f"Region {n} $ {n}00 $ {n}50\n" for n in range(10, 60))
+    text = (
+        f"Net sales are as follows, in each of the regions, in millions:\n\n2022 2023\n{rows}\nSo they rose."
+    )
+    chunks = split(
+        document(Section(text, heading=("Sales",))), words, LIMIT, ChunkSettings(tokens=60, overlap=0)
+    )
+    inside = [chunk for chunk in chunks if chunk.text.startswith("Region")]
+    assert len(inside) > 3
+    assert all(chunk.heading == ("Sales", "2022 2023") for chunk in inside)
+    assert all(chunk.heading == ("Sales",) for chunk in chunks if chunk not in inside)
+    assert all(chunk.text in text for chunk in chunks)

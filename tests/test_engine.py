@@ -114,7 +114,7 @@ class Contrary(Reranker):
 
     name = "fake/contrary"
 
-    def read(self, question, chunks):
+    def read(self, question, chunks, least=0):
         return [self._reading(chunk.text.find("sixteen")) for chunk in chunks]
 
     def score(self, question, texts):

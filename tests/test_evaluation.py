@@ -248,6 +248,19 @@ def test_answers_come_through_the_engine(squad: Dataset, generation: Generation)
     assert len(values["true_refusal"]) == 1
 
 
+def test_files_are_judged_by_whether_all_right_ones_are_shown(tmp_path: Path) -> None:
+    files = {f"/d/{n}.txt": f"d{n}" for n in range(3)}
+    question = Question("1", "How did sales change?", documents={"/d/0.txt": 1.0, "/d/1.txt": 1.0})
+    paths = {document: [path] for path, document in files.items()}
+    found = [hit("Sales rose.", path=path).chunk for path in files]
+    found = [replace(chunk, document_id=files[chunk.path]) for chunk in found]
+    of_files = Dataset("own", "document", (question,), "", folder=tmp_path)
+    assert Judge(of_files, paths, ()).has_all_documents(question, found)
+    assert not Judge(of_files, paths, ()).has_all_documents(question, found[1:])
+    by_answer = Dataset("own", "answer", (question,), "", folder=tmp_path)
+    assert Judge(by_answer, paths, ()).has_all_documents(question, found) is None
+
+
 def numbered(*values: float) -> dict[str, float]:
     return {f"q{n}": value for n, value in enumerate(values)}
 
@@ -256,6 +269,7 @@ def test_the_record_has_means_medians_and_nothing_where_nothing_applies() -> Non
     names = ("hit@1", "hit@5", "mrr@10", "ndcg@10", "recall@100")
     ranking = {name: numbered(1.0, 0.0, 0.5, 0.5) for name in names}
     seconds = {"seconds": numbered(0.1, 0.2, 0.3, 0.4), "search_seconds": numbered(*[0.01] * 4)}
+    shown = {"one_document": {}, "all_documents": numbered(1.0, 0.0)}
     shares = "em f1 contains_gold exact_em exact_f1 cited_gold false_refusal true_refusal foreign_refusal"
     answers = {name: numbered(1.0, 0.0) for name in shares.split()} | {
         "exact_em": {},
@@ -267,12 +281,13 @@ def test_the_record_has_means_medians_and_nothing_where_nothing_applies() -> Non
         "total_s": numbered(2.0, 4.0),
     }
     outcome = Outcome(
-        Options(Path("set.json"), seed=7), {"llm": None}, ranking | seconds, answers, ("a note",)
+        Options(Path("set.json"), seed=7), {"llm": None}, ranking | shown | seconds, answers, ("a note",)
     )
     figures = record(outcome)
     assert figures["retrieval"] == {
         "n": 4,
         **dict.fromkeys(ranking, 0.5),
+        "all_documents": 0.5,
         "p50_s": 0.25,
         "p95_s": 0.385,
         "search_p50_s": 0.01,
@@ -286,10 +301,10 @@ def test_the_record_has_means_medians_and_nothing_where_nothing_applies() -> Non
     assert figures["ci95"]["answers"]["exact_em"] is None
     low, high = figures["ci95"]["retrieval"]["hit@1"]
     assert 0.0 <= low < 0.5 < high <= 1.0
-    shown = table(figures)
-    assert "note: a note" in shown
-    assert "exact_em" not in shown
-    assert "retrieval, 4 questions" in shown
+    printed = table(figures)
+    assert "note: a note" in printed
+    assert "exact_em" not in printed and "one_document" not in printed
+    assert "retrieval, 4 questions" in printed
 
 
 ANSWER_KEYS = (
@@ -355,7 +370,7 @@ def test_the_command_on_real_files(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     figures = json.loads(done.stdout)
     assert (figures["retrieval"]["n"], figures["retrieval"]["mrr@10"]) == (1, 1.0)
-    assert figures["retrieval"]["file@5"] == 1.0
+    assert figures["retrieval"]["one_document"] == 1.0
     assert "token_iou@5" not in figures["retrieval"]
     assert figures["answers"] is None
 

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from rag.evidence import WORDS, EvidenceFinder
-from rag.types import Rank
+from rag.types import Rank, Reading, Span
 from tests.fakes import OverlapReranker, hit
 
 CATS = hit("Lions live in prides. Cats sleep sixteen hours a day. They are quiet hunters of mice.")
@@ -55,3 +55,46 @@ def test_a_sentence_that_announces_a_list_is_quoted_with_it():
     values = hit("Intro here. Company values:\n- Quality\n- Integrity\n- " + "word " * 60)
     best = EvidenceFinder(OverlapReranker()).find("What are the company values?", [values]).sentences[0]
     assert best.text == "Company values:\n- Quality\n- Integrity"
+
+
+REPORTS = [
+    hit(f"Rent came to {rent} euros. The roof leaked again.", path=f"/d/report {month}.txt")
+    for month, rent in ((2, 910), (10, 950), (1, 900))
+]
+
+
+def test_of_several_documents_each_is_quoted_in_the_order_of_their_names():
+    hits = [replace(each, chunk=replace(each.chunk, document_id=each.chunk.path)) for each in REPORTS]
+    for reranker in (OverlapReranker(), None):
+        evidence = EvidenceFinder(reranker).find("How much rent in each report?", hits, several=True)
+        assert evidence.several
+        assert [s.text for s in evidence.sentences] == [f"Rent came to {n} euros." for n in (900, 910, 950)]
+    assert len(EvidenceFinder(OverlapReranker()).find("How much rent?", hits).sentences) == 2
+
+
+def test_of_several_documents_one_that_is_about_something_else_is_not_quoted():
+    def read(found, relevance, margin):
+        span = Span(0, 4, margin)
+        chunk = replace(found.chunk, document_id=found.chunk.path)
+        return replace(found, chunk=chunk, reading=Reading(relevance, -3.0, (span,)))
+
+    hits = [read(REPORTS[0], 3.0, -2.0), read(REPORTS[1], 1.0, -9.0), read(REPORTS[2], -1.0, -1.0)]
+    finder = EvidenceFinder(OverlapReranker())
+    evidence = finder.find("Rent in each report?", hits, several=True)
+    assert [s.hit.chunk.path for s in evidence.sentences] == ["/d/report 2.txt", "/d/report 10.txt"]
+    assert evidence.confidence > 0.9 > finder.find("Rent?", hits).confidence
+
+
+def test_a_tables_row_is_quoted_with_the_names_of_its_columns():
+    text = (
+        "Sales are as follows, in millions of dollars:\n2022 2023\nNorth $ 70 $ 82\nSouth 27 29\nThey rose."
+    )
+    start = text.index("29")
+    found = replace(hit(text), reading=Reading(3.0, 3.0, (Span(start, start + 2, 5.0),)))
+    best = (
+        EvidenceFinder(OverlapReranker())
+        .find("What were the sales of the South in 2023?", [found])
+        .sentences[0]
+    )
+    assert best.text == "2022 2023\nNorth $ 70 $ 82\nSouth 27 29"
+    assert text[best.start : best.end] == best.text

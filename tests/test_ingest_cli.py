@@ -233,3 +233,45 @@ def test_kill_at_any_moment_leaves_a_whole_index(shell: Shell) -> None:
     status, report = shell.json("docs")
     assert (status, report["files"]["added"] + report["files"]["unchanged"]) == (0, 12)
     assert shell.json("--verify")[1]["ok"] is True
+
+
+RULES = "会员每年缴纳三百五十欧元的会费。\n\n猫一天睡十六个小时。\n\nCats sleep sixteen hours a day."
+
+
+def multilingual_embedder(folder: Path) -> Path:
+    """A model in the shape of sentence-transformers whose words are Chinese characters and Latin letters."""
+    from sentence_transformers import SentenceTransformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    letters = sorted(set(RULES) - {" ", "\n"} | set("abcdefghijklmnopqrstuvwxyz"))
+    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{c}" for c in letters)]
+    plain = folder / "plain"
+    plain.mkdir(parents=True)
+    (plain / "vocab.txt").write_text("\n".join(vocabulary), encoding="utf-8")
+    BertTokenizerFast(vocab_file=str(plain / "vocab.txt"), model_max_length=128).save_pretrained(plain)
+    shape = {"hidden_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 64}
+    BertModel(BertConfig(vocab_size=len(vocabulary), max_position_embeddings=128, **shape)).save_pretrained(
+        plain
+    )
+    parts = [Transformer(str(plain), max_seq_length=128), Pooling(32)]
+    SentenceTransformer(modules=parts, device="cpu").save(str(folder / "multi"))
+    return folder / "multi"
+
+
+@pytest.mark.slow
+def test_another_embedder_is_one_setting_away_and_rebuilds_the_index(shell: Shell, tmp_path: Path) -> None:
+    (shell.docs / "rules.txt").write_text(RULES, encoding="utf-8")
+    assert shell.run(shell.docs)[0] == 0
+    shell.env["FOOTNOTE_EMBEDDING_MODEL"] = str(multilingual_embedder(tmp_path / "models"))
+    status, _, complaint = shell.run(shell.docs)
+    assert status == 3 and "--rebuild" in complaint
+    status, figures = shell.json(shell.docs, "--rebuild")
+    assert status == 0 and figures["chunks"] > 0
+    status, figures = shell.json(shell.docs)
+    assert status == 0 and figures["files"]["unchanged"] == 1
+    del shell.env["FOOTNOTE_EMBEDDING_MODEL"]  # the index knows what made it
+    asked = [sys.executable, str(CHECKOUT / "rag_query.py"), "--no-llm", "--json", "会员的会费是多少?"]
+    done = subprocess.run(asked, env=shell.env, capture_output=True, encoding="utf-8", check=True)
+    hits = json.loads(done.stdout)["hits"]
+    assert "三百五十" in hits[0]["text"] and "lexical" in hits[0]["stages"]

@@ -72,7 +72,7 @@ def test_explain_and_why_not_add_their_keys(index):
     flags = ["--explain", "--why-not", "choosing-a-model.md", "--in", "*.md", "--in", "errors.html"]
     record = json.loads(query("--json", *flags, "--since", "10y", QUESTION, index=index).stdout)
     promised = ["question", "answer", "abstained", "citations", "hits", "model", "timings"]
-    assert list(record) == [*promised, "filters", "dropped", "context", "why_not"]
+    assert list(record) == [*promised, "filters", "dropped", "confidence", "context", "why_not"]
     assert record["filters"]["in"] == ["*.md", "errors.html"] and record["filters"]["type"] == []
     assert {Path(hit["path"]).suffix for hit in record["hits"]} == {".md", ".html"}
     assert all(each["reason"] for each in record["dropped"])

@@ -14,7 +14,7 @@ from rag.retrieval import Retriever, fuse, mix
 from rag.settings import ChunkSettings, EmbeddingSettings, RetrievalSettings
 from rag.store.generation import Collection
 from rag.store.manifest import TokenSpace
-from rag.types import Chunk, Document, Section
+from rag.types import Chunk, Document, Reading, Section
 from tests.fakes import HashingEmbedder, OverlapReranker
 from tests.shelves import shelve
 
@@ -128,7 +128,7 @@ def test_versions_of_a_passage_are_shown_once_and_make_room_for_others(find_cats
 
 def test_a_cap_makes_room_for_other_documents(find_cats):
     def documents(**settings):
-        return [hit.chunk.path for hit in find_cats(rerank_pairs=3, top_k=3, **settings).hits]
+        return [hit.chunk.path for hit in find_cats(rerank_pairs=3, top_k=3, name_weight=0, **settings).hits]
 
     assert documents().count("/d/cats.pdf") == 2 and "/d/dogs.pdf" not in documents()
     assert documents(per_document=1).count("/d/cats.pdf") == 1 and "/d/dogs.pdf" in documents(per_document=1)
@@ -231,3 +231,89 @@ def test_a_clear_lead_is_reread_only_as_far_as_an_answer_may_stand(tmp_path):
             first, second = sorted((rank.score for rank in found.ranks["fused"].values()), reverse=True)[:2]
     assert 0.1 < first - second < 5.0
     assert reread == {0.0: 4, 0.1: FEWEST, 5.0: 4}
+
+
+QUARTERS = {
+    f"/d/{year} q{quarter} {firm}.txt": [
+        f"{firm.title()} report.",
+        f"Net sales came to {year * quarter} dollars.",
+        f"Sales were {'strong' if firm == 'alder' else 'weak'}, net of tax. Net sales rose.",
+    ]
+    for firm in ("alder", "birch")
+    for year in (2022, 2023)
+    for quarter in (1, 3)
+}
+
+
+@pytest.fixture
+def find_sales(tmp_path):
+    embedder = HashingEmbedder()
+    with shelve(tmp_path, QUARTERS, embedder).open() as generation:
+        yield lambda question, **settings: Retriever(
+            generation, embedder, OverlapReranker(), RetrievalSettings(**{"top_k": 3, **settings})
+        ).find(question)
+
+
+def paths(found):
+    return [hit.chunk.path for hit in found.hits]
+
+
+def test_a_question_over_time_finds_a_passage_in_each_document_that_it_names(find_sales):
+    found = find_sales("How have Alder's net sales changed over time?")
+    assert found.several
+    assert set(paths(found)) == {path for path in QUARTERS if "alder" in path}
+    assert len(paths(found)) == 4  # more than top_k: one for each
+    assert all(hit.reading for hit in found.hits)
+    assert [hit.score for hit in found.hits] == sorted((hit.score for hit in found.hits), reverse=True)
+    assert any("best of a document each" in each.reason for each in found.dropped)
+
+
+def test_the_setting_bounds_the_documents_or_ends_the_special_treatment(find_sales):
+    question = "How have Alder's net sales changed over time?"
+    assert len(set(paths(find_sales(question, documents=2, top_k=2)))) == 2
+    assert not find_sales(question, documents=0).several
+
+
+def test_a_files_name_counts_where_its_passages_do_not_say_it(find_sales):
+    question = "What were Birch's net sales in Q1 2023?"
+    assert paths(find_sales(question))[0] == "/d/2023 q1 birch.txt"
+    assert not find_sales(question).several
+
+
+def test_the_latest_file_of_a_series_leads(find_sales):
+    assert {path[3:10] for path in paths(find_sales("Net sales in the latest report?", top_k=2))} == {
+        "2023 q3"
+    }
+
+
+class Answering(OverlapReranker):
+    """Finds an answer in one passage only, and remembers what it has read."""
+
+    def __init__(self, answers: str) -> None:
+        self.answers = answers
+        self.seen: list[str] = []
+
+    def read(self, question, chunks, least=0):
+        self.seen += [chunk.text for chunk in chunks]
+        return [Reading(0.0, 3.0 if self.answers in chunk.text else -3.0) for chunk in chunks]
+
+
+@pytest.mark.parametrize(("answers", "read"), [("Cats", 2), ("locked", 2), ("Dogs", 4), ("nothing", 4)])
+def test_where_no_passage_answers_as_many_again_are_read(tmp_path, answers, read):
+    embedder, reranker = HashingEmbedder(), Answering(answers)
+    settings = RetrievalSettings(rerank_pairs=4, rerank_lead=0)
+    with build(tmp_path, embedder).open() as generation:
+        retriever = Retriever(generation, embedder, Halved(reranker), settings)
+        hits = retriever.search("How long do cats sleep?")
+    assert len(reranker.seen) == len(set(reranker.seen)) == read
+    assert [hit for hit in hits if hit.reading and answers in hit.chunk.text] or answers == "nothing"
+
+
+class Halved(Answering):
+    """Has time for two passages at once."""
+
+    def __init__(self, reranker: Answering) -> None:
+        self._reranker = reranker
+
+    def read(self, question, chunks, least=0):
+        return self._reranker.read(question, chunks[:2])

@@ -30,6 +30,7 @@ MEASURING_CODE = (
     "bundled.py",
     "duplicates.py",
     "filters.py",
+    "naming.py",
     "reading.py",
     "reranking.py",
     "retrieval.py",

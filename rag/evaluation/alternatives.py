@@ -154,7 +154,7 @@ class Remembering(Reranker):
         self._reranker = reranker
         self._known: dict[tuple[str, str], Reading] = {}
 
-    def read(self, question: str, chunks: Sequence[Chunk]) -> list[Reading]:
+    def read(self, question: str, chunks: Sequence[Chunk], least: int = 0) -> list[Reading]:
         """One reading for each passage."""
         return [self._read(question, chunk) for chunk in chunks]
 

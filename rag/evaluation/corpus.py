@@ -28,6 +28,7 @@ INDEXING_CODE = (
     "late.py",
     "onnx.py",
     "sentences.py",
+    "tabular.py",
     "types.py",
     "ingest/chunking.py",
     "store/chunks.py",

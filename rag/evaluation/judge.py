@@ -60,6 +60,16 @@ class Judge:
         )
         return [1.0 for chunk in inside if self._holds(question, chunk)] or [1.0]
 
+    def has_all_documents(self, question: Question, chunks: Sequence[Chunk]) -> bool | None:
+        """Whether each right file has a passage among the results; None where files are not judged.
+
+        Files of equal text are one document, and one of them is as good as the other.
+        """
+        if not self.by_document or not self._dataset.folder:
+            return None
+        found = {path for chunk in chunks for path in self._paths.get(chunk.document_id, ())}
+        return set(question.documents) <= found
+
     def overlap(self, question: Question, chunks: Sequence[Chunk]) -> tuple[float, float, float] | None:
         """Recall, precision and IoU of the chunks' text against the reference passages.
 

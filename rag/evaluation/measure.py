@@ -25,9 +25,10 @@ SHOWN = 5
 
 
 RANKING = ("hit@1", "hit@5", "mrr@10", "ndcg@10", "recall@100")
-FILE = "file@5"
+FILES = ("one_document", "all_documents")
+"""Whether the right files are among those shown: where one is right, and where several are."""
 OVERLAP = ("token_recall@5", "token_precision@5", "token_iou@5")
-SOME = (FILE, *OVERLAP)
+SOME = (*FILES, *OVERLAP)
 """Figures that only some sets have: those whose right files, or whose right passages, are known."""
 
 
@@ -42,7 +43,7 @@ def measure_retrieval(questions: Sequence[Question], retriever: Retriever, judge
     """Per question: ranking figures over the 100 best, and seconds of a search as the user gets it.
 
     Times are of a warm search for the default number of passages, with reranking ("seconds") and
-    without it ("search_seconds"); the ranks come from a second, deep search.
+    without it ("search_seconds").
     """
     values = measure_ranking(questions, retriever, judge)
     plain = Retriever(retriever.generation, retriever.embedder, None, retriever.settings)
@@ -54,16 +55,20 @@ def measure_retrieval(questions: Sequence[Question], retriever: Retriever, judge
 
 
 def measure_ranking(questions: Sequence[Question], searcher: Searcher, judge: Judge) -> Values:
-    """Per question: RANKING over the 100 best, and of SOME what the set has over the five best."""
+    """Per question: RANKING over the 100 best, and of SOME what the set has over what a user is shown."""
     values: Values = {name: {} for name in (*RANKING, *SOME)}
     for question in counted(questions, "searching"):
-        found = [hit.chunk for hit in searcher.search(question.text, DEPTH)]
-        for name, figure in _figures(question, found, judge).items():
+        found, shown = (
+            [hit.chunk for hit in searcher.search(question.text, depth)] for depth in (DEPTH, SHOWN)
+        )
+        for name, figure in _figures(question, found, shown, judge).items():
             values[name][question.key] = figure
     return values
 
 
-def _figures(question: Question, found: Sequence[Chunk], judge: Judge) -> dict[str, float]:
+def _figures(
+    question: Question, found: Sequence[Chunk], shown: Sequence[Chunk], judge: Judge
+) -> dict[str, float]:
     gains, ideal = judge.gains(question, found), judge.ideal(question)
     figures = {
         "hit@1": metrics.hit_at(gains, 1),
@@ -72,9 +77,8 @@ def _figures(question: Question, found: Sequence[Chunk], judge: Judge) -> dict[s
         "ndcg@10": metrics.ndcg(gains, ideal, 10),
         "recall@100": metrics.recall_at(gains, len(ideal), DEPTH),
     }
-    shown = found[:SHOWN]
-    if judge.by_document:
-        figures[FILE] = metrics.hit_at(judge.gains(question, shown), SHOWN)
+    if (has_all := judge.has_all_documents(question, shown)) is not None:
+        figures[FILES[len(question.documents) > 1]] = float(has_all)
     if overlap := judge.overlap(question, shown):
         figures |= dict(zip(OVERLAP, overlap))
     return figures

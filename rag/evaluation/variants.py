@@ -19,7 +19,7 @@ SETS: dict[str, tuple[str, tuple[str, ...]]] = {
     "scifact": ("scifact", ("ndcg@10",)),
     "cranfield": ("cranfield", ("ndcg@10",)),
     "chunking": ("chunking", ("token_recall@5", "token_precision@5", "token_iou@5")),
-    "ten_q": ("ten_q", ("file@5",)),
+    "ten_q": ("ten_q", ("one_document", "all_documents")),
 }
 """Each set's place in the data folder, and the figures that it is there for."""
 
@@ -61,12 +61,13 @@ class Variant:
 
 DEFAULT = Variant("", "default")
 
-SEARCHES, FUSION, CUTTING, CONTEXT, WORDS, REPEATED, AROUND, REREADING, LATE = GROUPS = (
+SEARCHES, FUSION, CUTTING, CONTEXT, WORDS, NAMES, REPEATED, AROUND, REREADING, LATE = GROUPS = (
     "Searches and embedder",
     "Fusion",
     "Passage size",
     "Title and headings",
     "Words",
+    "Names of files, several documents",
     "Repetitions",
     "Neighbours",
     "Rereading",
@@ -74,7 +75,7 @@ SEARCHES, FUSION, CUTTING, CONTEXT, WORDS, REPEATED, AROUND, REREADING, LATE = G
 )
 ALONE = {"BM25": 0, "vectors": 1}
 """A search and the cosine's share in the fused score with which it decides alone."""
-SIZES = ((100, 0), (100, 20), (150, 30), (200, 0), (200, 60), (300, 45), (400, 60))
+SIZES = ((100, 0), (150, 0), (150, 30), (200, 30), (200, 60), (300, 0), (400, 60))
 """Tokens of a passage, and how many of them it repeats."""
 SIZE_SETS = ("chunking", "cranfield")
 """Where a passage counts by its document or its text: one that is right for holding an answer is right more
@@ -108,6 +109,8 @@ def variants() -> list[Variant]:
         Variant(CONTEXT, "without title and headings", indexing=Indexing(context=False)),
         Variant(WORDS, "not stemmed", indexing=Indexing(lexical=LexicalSettings(stemmer="none"))),
         Variant(WORDS, "stop words left out", indexing=Indexing(lexical=LexicalSettings(stop_words=True))),
+        *_tried(NAMES, "a file's name is worth {}", (0, 0.05, 0.2), "retrieval.name_weight"),
+        *_tried(NAMES, "at most {} documents where several are asked of", (0, 4), "retrieval.documents"),
         Variant(REPEATED, "repetitions kept", alike=2.0),
         *_tried(REPEATED, "at most {} passages of a document", (2, 3), "retrieval.per_document"),
         *(

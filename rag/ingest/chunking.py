@@ -9,6 +9,7 @@ from dataclasses import replace
 
 from rag.sentences import sentence_spans
 from rag.settings import ChunkSettings
+from rag.tabular import column_names, first_row
 from rag.types import SECTION_BREAK, Chunk, Document, Section
 
 CountTokens = Callable[[Sequence[str]], list[int]]
@@ -44,8 +45,9 @@ def split(
 
     A chunk never crosses a section (page, heading), aims at `settings.tokens` and starts up to
     `settings.overlap` tokens early, at a sentence's beginning. `text[start:end]` of the document's
-    text is the chunk. `max_tokens` is the embedder's limit without special tokens. All chunks carry
-    the same title, the document's, which may be shortened.
+    text is the chunk. One that begins inside a table has the names of its columns as its last heading.
+    `max_tokens` is the embedder's limit without special tokens. All chunks carry the same title, the
+    document's, which may be shortened.
     """
 
     def size(text: str) -> int:
@@ -59,7 +61,8 @@ def split(
         frame = _frame(document, title, section, context, size)
         room = max_tokens - size(frame.context + "\n")
         spans = _spans(section.text, room, settings, size)
-        chunks.extend(_cut(frame, section.text, section.line, offset, spans))
+        cut = _cut(frame, section.text, section.line, offset, spans)
+        chunks.extend(_with_columns(chunk, section.text, offset, max_tokens, size) for chunk in cut)
         offset += len(section.text) + len(SECTION_BREAK)
     return chunks
 
@@ -154,6 +157,17 @@ def _cut(frame: Chunk, text: str, line: int | None, offset: int, spans: Iterable
             end=offset + end,
             line=line,
         )
+
+
+def _with_columns(chunk: Chunk, text: str, offset: int, room: int, size: Size) -> Chunk:
+    """A chunk that begins inside a table of the section `text` has the columns' names as its last heading."""
+    row = first_row(chunk.text)
+    names = None if row is None else column_names(text, chunk.start - offset + row)
+    if not names or names[0] >= chunk.start - offset:
+        return chunk
+    columns = " ".join(text[slice(*names)].split())[: CONTEXT_CHARACTERS[0]]
+    told = replace(chunk, heading=(*chunk.heading, columns))
+    return told if size(told.searchable) <= room else chunk
 
 
 def _chunk_id(document_id: str, start: int, text: str) -> str:

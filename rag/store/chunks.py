@@ -146,6 +146,21 @@ class ChunkStore:
             return [row for (row,) in self._rows("SELECT row FROM chunks")]
         return [row for (row,) in self._in("SELECT row FROM chunks WHERE document_id IN", document_ids)]
 
+    def document_ids(self, rows: Iterable[int]) -> dict[int, str]:
+        """The document of each of these rows, by row number; unknown ones are left out."""
+        return dict(self._in("SELECT row, document_id FROM chunks WHERE row IN", [int(row) for row in rows]))
+
+    def names(self, document_ids: Sequence[str]) -> dict[str, tuple[str, str]]:
+        """Path and title of each of these documents, by its id."""
+        path = "coalesce((SELECT min(path) FROM paths WHERE document_id = documents.id), '')"
+        found = self._in(f"SELECT id, {path}, title FROM documents WHERE id IN", document_ids)
+        return {id: (path, title) for id, path, title in found}
+
+    def opening(self, document_id: str, characters: int) -> str:
+        """How a document begins, as far as its passages hold it."""
+        sql = "SELECT text FROM chunks WHERE document_id = ? AND start < ? ORDER BY start"
+        return "\n".join(text for (text,) in self._rows(sql, [document_id, characters]))[:characters]
+
     def rows_by_hash(self, hashes: Sequence[str]) -> dict[str, int]:
         """One row number for each of these text hashes that is known."""
         wanted = [bytes.fromhex(each) for each in hashes]

@@ -41,6 +41,7 @@ class Job:
     epochs: float = 3.0
     seed: int = 0
     steps: int | None = None
+    stop_at: int | None = None
     questions: int | None = None
 
     @property
@@ -64,7 +65,7 @@ def train(job: Job) -> dict[str, Any]:
     tokenizer = bundled.path(bundled.CROSS_ENCODER).parent / TOKENIZER
     network = from_cross_encoder(bundled.path(bundled.CROSS_ENCODER), job.layers, job.seed)
     recipe = Recipe(job.epochs, seed=job.seed, steps=job.steps)
-    learn(network, told, Encoder(tokenizer), recipe, job.checkpoint, _tell)
+    learn(network, told, Encoder(tokenizer), recipe, job.checkpoint, _tell, job.stop_at)
     sha256 = export(network, job.output / MODEL)
     shutil.copyfile(tokenizer, job.output / TOKENIZER)
     figures = {"sha256": sha256, "examples": len(told), "epochs": job.epochs, "layers": job.layers}
