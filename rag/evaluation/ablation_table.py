@@ -100,7 +100,7 @@ def _beaten_by(rows: Sequence[Mapping[str, Any]]) -> list[str] | None:
 
 def _frontier(beaten_by: Sequence[str]) -> str:
     if not beaten_by:
-        return "The default lies on the frontier: no other size has both a higher recall and a higher IoU."
+        return "The default lies on the frontier: no other size in the table has more of both recall and IoU."
     return f"The default does not lie on the frontier of recall and IoU; beaten by: {'; '.join(beaten_by)}."
 
 
