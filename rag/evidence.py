@@ -24,7 +24,7 @@ SHORTEST = 10
 """Characters below which a line (a page number, a lone heading) is nothing to quote."""
 WORDS = 60
 """A second sentence is quoted when both together stay within this many words."""
-CLOSE = 4.0
+CLOSE = 5.0
 """By so much less sure may a reader be of the second sentence."""
 CLOSE_WORDS = 100
 """Then both may have so many words: doubt is rare, and worth showing."""
