@@ -40,7 +40,8 @@ class Paced(Reranker):
         count = max(FEWEST, fit, least)
         began = time.perf_counter()
         readings = self._reranker.read(question, chunks[:count])
-        self._learn((time.perf_counter() - began) / max(1, sum(sizes[:count])))
+        if readings:
+            self._learn((time.perf_counter() - began) / sum(sizes[:count]))
         return readings
 
     def score(self, question: str, texts: Sequence[str]) -> NDArray[np.float32]:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 BATCH = 4
-FEWEST = 3
+FEWEST = 2
 """So many passages are read in any case: the answer is not always in the first, however clear its lead."""
 
 

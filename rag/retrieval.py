@@ -30,6 +30,8 @@ READ_AT_ONCE = 32
 """Candidates whose text is fetched together; most searches look at fewer."""
 FOUND = 1.0
 """A passage seems to answer from this logit on; see docs/retrieval.md for what reading on brings."""
+READ_ON = 2
+"""So often are as many passages again read where none of those before seems to answer."""
 OPENING = 1000
 """Characters at a document's start that name it: a cover page, a letterhead, whom and when it is about."""
 OPENING_WEIGHT = 0.4
@@ -136,10 +138,13 @@ class Retriever:
     def _reread(
         self, reranker: Reranker, question: str, chunks: Sequence[Chunk], worth: int, least: int
     ) -> list[Reading]:
-        """Readings of the first chunks; where a reader finds an answer in none of them, of as many again."""
+        """Readings of the first chunks; as long as a reader finds an answer in none, of as many again."""
         readings = reranker.read(question, chunks[: max(worth, least)], least)
-        if not least and all(each.answerable is not None and each.answerable < FOUND for each in readings):
-            readings += reranker.read(question, chunks[len(readings) : 2 * len(readings)])
+        at_once = len(readings)
+        for begin in range(at_once, len(chunks), max(1, at_once))[:READ_ON]:
+            if least or any(each.answerable is None or each.answerable >= FOUND for each in readings):
+                break
+            readings += reranker.read(question, chunks[begin : begin + at_once])
         return readings
 
     def scope(self, filters: Filters) -> Scope:

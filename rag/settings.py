@@ -92,7 +92,7 @@ class RetrievalSettings(_Frozen):
         150, ge=0, description="fewer candidates where this machine needs longer; 0 sets no limit"
     )
     rerank_lead: float = Field(
-        0.1, ge=0, description="where the best one leads by so much, only three are reread; 0: never"
+        0.1, ge=0, description="where the best one leads by so much, only two are reread at first; 0: never"
     )
     rerank_weight: float = Field(0.07, ge=0, description="worth of one logit of it in the final score")
     per_document: int = Field(0, ge=0, description="passages of one document while others match; 0: any")

@@ -208,7 +208,7 @@ def test_only_the_best_candidates_token_vectors_are_read(tmp_path):
 
 @pytest.mark.parametrize("stored", [False, True])
 def test_without_token_vectors_on_both_sides_the_cross_encoder_works_alone(tmp_path, stored):
-    embedder, settings = HashingEmbedder(), RetrievalSettings(top_k=4, rerank_pairs=3)
+    embedder, settings = HashingEmbedder(), RetrievalSettings(top_k=4, rerank_pairs=3, rerank_lead=0)
     with build(tmp_path, embedder, WordTokens() if stored else None).open() as generation:
         other = WordTokens()
         other.space = "another"

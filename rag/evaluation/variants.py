@@ -120,7 +120,7 @@ def variants() -> list[Variant]:
         *_tried(REREADING, "{} reread", (0, 3, 5), "retrieval.rerank_pairs"),
         Variant(REREADING, "by the bundled cross-encoder", {"retrieval.rerank": "bundled"}),
         *_tried(REREADING, "a logit is worth {}", (0.02, 0.04, 0.15), "retrieval.rerank_weight"),
-        *_tried(REREADING, "three where one leads by {}", (0.05, 0.2), "retrieval.rerank_lead"),
+        *_tried(REREADING, "two where one leads by {}", (0.05, 0.2), "retrieval.rerank_lead"),
         *_tried(REREADING, "as many whatever leads", (0,), "retrieval.rerank_lead"),
         Variant(LATE, "late interaction on", {"retrieval.late_interaction": "on"}, LATE_SETS),
     ]
