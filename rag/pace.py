@@ -22,8 +22,10 @@ TRIED = (
     "A passage of the usual length, about two hundred tokens, says how long one takes to read. " * 10,
 )
 RUNS = 3
-QUICKER = 0.8
-"""So much quicker than thought must reading have been for the figure to be corrected."""
+RECENT = 0.3
+"""What the last reading counts in the figure."""
+NOTABLE = 0.1
+"""By so much must the figure change at once to be kept for the next program."""
 
 
 class Paced(Reranker):
@@ -60,10 +62,11 @@ class Paced(Reranker):
         return measured
 
     def _learn(self, seconds: float) -> None:
-        """Take a quicker figure over: the one before may be from a time when a model was being loaded."""
-        if seconds < QUICKER * self.per_character:
-            self.per_character = seconds
-            keep("reading", self._key, seconds, False, self._environ)
+        """Follow what reading costs: the first figure may be from a time when a model was being loaded."""
+        before = self.per_character
+        self.per_character = before + RECENT * (seconds - before)
+        if abs(self.per_character - before) > NOTABLE * before:
+            keep("reading", self._key, self.per_character, is_busy(), self._environ)
 
     @cached_property
     def _key(self) -> dict[str, str | int]:
