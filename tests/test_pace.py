@@ -61,6 +61,22 @@ def test_a_figure_from_a_busy_moment_is_corrected_by_reading(paced):
     assert another.per_character < 1e-4
 
 
+def test_loading_the_model_is_not_timed(paced):
+    class Lazy(OverlapReranker):
+        loaded = False
+
+        def score(self, question, texts):
+            if not self.loaded:
+                time.sleep(0.5)
+            self.loaded = True
+            return super().score(question, texts)
+
+    reranker = paced(0.05, 1e-6)
+    reranker._reranker = Lazy()
+    reranker.read(QUESTION, CHUNKS)
+    assert reranker.per_character < 1e-5
+
+
 def test_no_limit_means_the_reranker_itself():
     assert isinstance(load_reranker(RetrievalSettings(rerank="bundled", rerank_ms=0)), BundledReranker)
     assert isinstance(load_reranker(RetrievalSettings(rerank="bundled")), Paced)

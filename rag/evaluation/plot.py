@@ -19,17 +19,8 @@ MARGIN = 1.2
 
 def draw(found: Comparison, file: Path) -> None:
     """Write a PNG with a bar for each way: writing, reading, memory. Raises EngineMissing."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise EngineMissing(
-            f"there is no plot, since matplotlib does not import: {error}",
-            "Run `python scripts/run.py shell` once; it installs what is needed.",
-        ) from error
     rows = [row for row in found.rows if row.status == "measured"]
-    figure = Figure(figsize=(13, HEAD_INCHES + ROW_INCHES * max(len(rows), 2)), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = empty_figure(13, HEAD_INCHES + ROW_INCHES * max(len(rows), 2))
     panels = figure.subplots(1, 3, sharey=True)
     for axes, (title, value, digits) in zip(panels, PANELS):
         predicted = [_gigabytes(row.predicted_peak_bytes) for row in rows] if axes is panels[2] else []
@@ -40,6 +31,21 @@ def draw(found: Comparison, file: Path) -> None:
     cards = ", ".join(card.name for card in found.machine.gpus) or "no GPU"
     figure.suptitle(f"{found.machine.cpu}, {found.machine.cores} cores, {cards}, {found.date}", fontsize=10)
     figure.savefig(file, dpi=110)
+
+
+def empty_figure(width: float, height: float) -> Any:
+    """A matplotlib figure of so many inches that needs no screen. Raises EngineMissing."""
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise EngineMissing(
+            f"there is no plot, since matplotlib does not import: {error}",
+            "Run `python scripts/run.py shell` once; it installs what is needed.",
+        ) from error
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
 
 
 def _bars(

@@ -6,7 +6,7 @@ import bisect
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rag.errors import EngineMissing
+from rag.evaluation.plot import empty_figure
 
 Curve = list[tuple[float, float]]
 """Share of answerable questions refused, share of the others refused, for rising thresholds."""
@@ -28,16 +28,7 @@ def refused_at(answerable: Sequence[float], others: Sequence[float], price: floa
 
 def draw(curves: Mapping[str, Curve], now: float, file: Path) -> None:
     """Write a picture of the curves, and of the false refusals of today's threshold. Raises EngineMissing."""
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise EngineMissing(
-            f"there is no plot, since matplotlib does not import: {error}",
-            "Run `python scripts/run.py shell` once; it installs what is needed.",
-        ) from error
-    figure = Figure(figsize=(6, 4.5), layout="constrained")
-    FigureCanvasAgg(figure)
+    figure = empty_figure(6, 4.5)
     axes = figure.subplots()
     for name, points in curves.items():
         axes.plot(*zip(*points), label=name, drawstyle="steps-post")
