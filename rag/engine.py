@@ -169,7 +169,7 @@ def open_engine(
         generation = stack.enter_context(Collection(index_root(), collection).open())
         reranker = load_reranker(settings.retrieval)
         embedder = load_embedder(generation.manifest.embedder.preferred(settings.embedding))
-        tokens = load_token_encoder(settings.retrieval)
+        tokens = load_token_encoder(settings.retrieval, embedder)
         retriever = Retriever(generation, embedder, reranker, settings.retrieval, tokens)
         yield Engine(retriever, EvidenceFinder(reranker), model, settings.answer)
 

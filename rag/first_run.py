@@ -29,8 +29,9 @@ def ensure_index(collection: str, settings: Settings, with_model: bool = True) -
     while not target.exists():
         try:
             with shown(sys.stderr, is_terminal(sys.stderr)) as tell:
-                tokens = load_token_encoder(settings.retrieval)
-                ingest(GUIDE, target, load_embedder(settings.embedding), settings, tell, tokens=tokens)
+                embedder = load_embedder(settings.embedding)
+                tokens = load_token_encoder(settings.retrieval, embedder)
+                ingest(GUIDE, target, embedder, settings, tell, tokens=tokens)
         except IndexLocked:  # another copy was started at the same time; it builds the same index
             time.sleep(1)
     if with_model:

@@ -1,100 +1,102 @@
-"""Late interaction: a vector per token; a passage is worth what its tokens best match the question's.
+"""Late interaction: a passage is worth what its tokens best match the question's.
 
-Khattab and Zaharia 2020, "ColBERT". The bundled file lacks the projection layer that the model was
-trained with, so its last hidden states are projected on their main directions instead.
+Khattab and Zaharia 2020, "ColBERT", with the token states of the embedder itself, which computes them
+anyhow. Of a passage's only the signs are kept, one bit each; the question's stay as they are (Dong, Charikar
+and Li 2008, "Asymmetric Distance Estimation with Sketches").
 """
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Sequence
-from functools import cached_property
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from rag import bundled
-from rag.errors import BundledModelMissing
-from rag.onnx import OnnxModel
+from rag.embedding import BundledEmbedder, Embedder
 from rag.settings import RetrievalSettings
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-BATCH = 4
-SCALE = 127
-"""A component of 1 as int8."""
-PROJECTION = Path(__file__).parent / "models" / "late" / "projection.npy"
-"""(384, 64) in float16: the main directions of the token vectors of this project's own guide and docs,
-not centred; `scripts/fit_token_projection.py` made it."""
-PROJECTION_SHA256 = "2da8ed4fa52c69eae09ab77df314fac86387849b06eb554bc7cd025c8430a9b2"
+Vectors = dict[str, "NDArray[np.float32]"]
+"""A passage's vector, shape (dimension,), by the hash of its text."""
+Tokens = dict[str, "NDArray[np.uint8]"]
+"""A passage's token vectors, shape (tokens, bytes of a token), by the hash of its text."""
+
+
+@dataclass(frozen=True, slots=True)
+class AskedTokens:
+    """A question: its vector, (dimension,), each token's state, (tokens, d), and the word it is a piece of.
+
+    The word is "" where a token is of none.
+    """
+
+    vector: NDArray[np.float32]
+    states: NDArray[np.float32]
+    words: list[str]
 
 
 class TokenEncoder(Protocol):
-    """Turns texts into one unit vector per token. `space` changes when vectors stop being comparable."""
+    """Turns texts into their vector and one more per token, in one pass.
+
+    A token takes `dimension` bytes; `space` changes when token vectors stop being comparable.
+    """
 
     space: str
     dimension: int
 
-    def encode_passages(self, texts: Sequence[str]) -> list[NDArray[np.int8]]:
-        """For each text (tokens, dimension), in units of 1 / SCALE."""
+    def encode_passages(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], list[NDArray[np.uint8]]]:
+        """The embedder's vectors, and for each text the signs of its tokens' states, (tokens, d / 8)."""
 
-    def encode_question(self, text: str) -> tuple[NDArray[np.float32], list[str]]:
-        """(tokens, dimension), and the word that each token is a piece of, "" where it is of none."""
-
-
-def load_token_encoder(settings: RetrievalSettings) -> TokenEncoder | None:
-    """The token encoder that the settings name; None when it is off."""
-    return BundledTokenEncoder() if settings.late_interaction == "on" else None
+    def encode_question(self, text: str) -> AskedTokens:
+        """The embedder's vector, and the tokens of the question itself, without the embedder's prompt."""
 
 
-class BundledTokenEncoder:
-    """answerai-colbert-small-v1 in int8, without marker tokens and padding, in 64 dimensions."""
+def load_token_encoder(settings: RetrievalSettings, embedder: Embedder) -> TokenEncoder | None:
+    """The embedder's token encoder; None when it is off or the embedder has none."""
+    return token_encoder(embedder) if settings.late_interaction == "on" else None
 
-    space = f"{bundled.COLBERT.name} {bundled.COLBERT.sha256[:12]} {PROJECTION_SHA256[:12]}"
-    dimension = 64
 
-    def __init__(self, threads: int = 0) -> None:
-        self._threads = threads
+def token_encoder(embedder: Embedder) -> TokenEncoder | None:
+    """That of the bundled embedder; others keep their tokens' states to themselves."""
+    return SignEncoder(embedder) if isinstance(embedder, BundledEmbedder) else None
 
-    @cached_property
-    def _onnx(self) -> OnnxModel:
-        return OnnxModel.bundled(bundled.COLBERT, self._threads)
 
-    @cached_property
-    def _projection(self) -> NDArray[np.float32]:
-        return load_projection()
+class SignEncoder:
+    """The signs of the bundled embedder's last hidden states."""
 
-    def encode_passages(self, texts: Sequence[str]) -> list[NDArray[np.int8]]:
+    def __init__(self, embedder: BundledEmbedder) -> None:
+        self._embedder = embedder
+        self.space = f"signs of {embedder.name} {embedder.revision}"
+        self.dimension = embedder.dimension // 8
+
+    def encode_passages(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], list[NDArray[np.uint8]]]:
         import numpy as np
 
-        found: dict[int, NDArray[np.int8]] = {}
-        for position, states in self._onnx.token_states(texts, BATCH):
-            found[position] = np.round(_unit(states @ self._projection) * SCALE).astype(np.int8)
-        return [found[position] for position in range(len(texts))]
+        vectors = np.empty((len(texts), self._embedder.dimension), np.float32)
+        signs: dict[int, NDArray[np.uint8]] = {}
+        for position, vector, states in self._embedder.token_states(texts):
+            vectors[position], signs[position] = vector, np.packbits(states > 0, axis=1)
+        return vectors, [signs[position] for position in range(len(texts))]
 
-    def encode_question(self, text: str) -> tuple[NDArray[np.float32], list[str]]:
-        (_, states) = next(self._onnx.token_states([text], 1))
-        return _unit(states @ self._projection), self._onnx.token_words(text)
+    def encode_question(self, text: str) -> AskedTokens:
+        return AskedTokens(*self._embedder.query_states(text))
 
 
-def load_projection() -> NDArray[np.float32]:
-    """The checked projection, (384, 64). Raises BundledModelMissing."""
-    import io
-
-    import numpy as np
-
-    content = PROJECTION.read_bytes() if PROJECTION.exists() else b""
-    if hashlib.sha256(content).hexdigest() != PROJECTION_SHA256:
-        raise BundledModelMissing(f"{PROJECTION} is missing or altered", "Check this program out again.")
-    return np.load(io.BytesIO(content), allow_pickle=False).astype(np.float32)
+def encode(
+    texts: Mapping[str, str], embedder: Embedder, tokens: TokenEncoder | None
+) -> tuple[Vectors, Tokens]:
+    """Vectors of texts, by the keys of `texts`, and their token vectors where there is a `tokens`."""
+    if tokens is None:
+        return dict(zip(texts, embedder.embed_passages(list(texts.values())))), {}
+    vectors, matrices = tokens.encode_passages(list(texts.values()))
+    return dict(zip(texts, vectors)), dict(zip(texts, matrices))
 
 
 def word_weights(words: Sequence[str], idf: Callable[[str], float]) -> NDArray[np.float32]:
     """A share for each token, by how rare its word is; together 1, and equal where no word is rare.
 
-    Without them the question's "what did the" counts as much as its subject (measured on SQuAD:
-    hit@1 .830 against .875 with late interaction alone).
+    Without them the question's "what did the" counts as much as its subject.
     """
     import numpy as np
 
@@ -103,23 +105,21 @@ def word_weights(words: Sequence[str], idf: Callable[[str], float]) -> NDArray[n
 
 
 def late_scores(
-    question: NDArray[np.float32],
+    states: NDArray[np.float32],
     weights: NDArray[np.float32],
-    tokens: NDArray[np.int8],
+    tokens: NDArray[np.uint8],
     lengths: Sequence[int],
 ) -> NDArray[np.float32]:
     """Per passage the weighted mean, over the question's tokens, of the best cosine among its own.
 
-    `tokens` are the passages' one after another, `lengths` (none 0) how many each has.
+    `states` is of shape (tokens of the question, d). `tokens`, shape (tokens, d / 8), are the passages' signs
+    one after another, `lengths` (none 0) how many each has. The cosine is that between a state and signs.
     """
     import numpy as np
 
-    cosines = tokens.astype(np.float32) @ (question.T / SCALE)
+    bits = np.unpackbits(tokens, axis=1)
+    unit = states / (np.linalg.norm(states, axis=1, keepdims=True) * bits.shape[1] ** 0.5)
+    # a sign is 2 x bit - 1, so that no matrix of signs has to be made
+    cosines = bits.astype(np.float32) @ (2 * unit.T) - unit.sum(axis=1)
     starts = np.concatenate(([0], np.cumsum(lengths)[:-1])).astype(np.int64)
     return np.asarray(np.maximum.reduceat(cosines, starts, axis=0) @ weights)
-
-
-def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
-    import numpy as np
-
-    return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import TYPE_CHECKING
 
-from rag.duplicates import ALIKE, thin
+from rag.duplicates import ALIKE, Thinned, thin
 from rag.embedding import Embedder
 from rag.filters import Filters, Scope, resolve
-from rag.late import TokenEncoder, late_scores, word_weights
+from rag.late import AskedTokens, TokenEncoder, late_scores, word_weights
 from rag.naming import asks_for_latest, asks_of_several, latest, named
 from rag.reranking import FEWEST, Reranker
 from rag.settings import RetrievalSettings
@@ -78,7 +78,7 @@ class Retriever:
         self._fusion = fusion or fuse
         self._alike = alike
         self._scopes: dict[Filters, Scope] = {}
-        # vectors of another space mean nothing here; without them the cross-encoder alone decides
+        # vectors of another space mean nothing here; without them the other scores decide
         self.tokens = tokens if generation.manifest.tokens == TokenSpace.of(tokens) else None
 
     def search(self, question: str, depth: int | None = None, filters: Filters | None = None) -> list[Hit]:
@@ -90,45 +90,34 @@ class Retriever:
 
     def find(self, question: str, depth: int | None = None, filters: Filters | None = None) -> Found:
         """What `search` returns, and why it is that."""
-        depth = depth or self.settings.top_k
         scope = self.scope(filters or Filters())
         stages = self._candidates(question, scope)
-        fused, pairs = stages["fused"], self.settings.rerank_pairs
-        if self.tokens and fused:
-            stages["late"] = self._late(self.tokens, question, fused)
+        fused = stages["fused"]
+        if "late" in stages:
             fused = mix(fused, stages["late"], self.settings.late_weight)
-            pairs = min(pairs, self.settings.late_pairs)
         each = self._one_each(question, fused) if asks_of_several(question) else []
-        depth = max(depth, len(each))
+        depth = max(depth or self.settings.top_k, len(each))
         in_turn = self._read([*each, *(row for row in _best_first(fused) if row not in each)], scope)
-        most, per_document = max(depth, pairs), self.settings.per_document
-        thinned = thin(in_turn, most, per_document, question, len(each), self._alike)
-        chunks = thinned.kept
-        order = list(chunks)
-        final = {row: fused[row] for row in order}
-        readings: dict[int, Reading] = {}
-        if self.reranker and pairs:
-            worth = self._worth_reading(pairs, sorted(final.values(), reverse=True))
-            texts = [chunks[row] for row in order[: max(pairs, len(each))]]
-            readings = dict(zip(order, self._reread(self.reranker, question, texts, worth, len(each))))
+        most = max(depth, self.settings.rerank_pairs)
+        thinned = thin(in_turn, most, self.settings.per_document, question, len(each), self._alike)
+        final = {row: fused[row] for row in thinned.kept}
+        readings = self._readings(question, thinned.kept, final, len(each))
+        if readings:
             stages["rerank"] = {row: reading.score for row, reading in readings.items()}
             final = mix(final, stages["rerank"], self.settings.rerank_weight)
         ranks = {stage: _ranks(scores) for stage, scores in stages.items()}
-        hits = {
-            row: _hit(row, chunks[row], final[row], ranks, readings.get(row)) for row in _best_first(final)
-        }
-        shown = [*each, *(row for row in hits if row not in each)][:depth]
-        beyond = [
-            Dropped(hits[row], "top_k", f"ranked {place}, {_places(depth, len(each))}")
-            for place, row in enumerate(hits, start=1)
-            if row not in shown
-        ]
-        repeated = [
-            Dropped(_hit(row, chunk, fused[row], ranks), "thinned", reason)
-            for row, (chunk, reason) in thinned.dropped.items()
-        ]
-        best = tuple(hit for row, hit in hits.items() if row in shown)
-        return Found(best, (*beyond, *repeated), ranks, bool(each))
+        return _found(thinned, fused, final, ranks, readings, each, depth)
+
+    def _readings(
+        self, question: str, chunks: Mapping[int, Chunk], scores: Scores, least: int
+    ) -> dict[int, Reading]:
+        """What a reranker makes of the first chunks, by row; `least` of them are read in any case."""
+        pairs = self.settings.rerank_pairs
+        if not self.reranker or not pairs:
+            return {}
+        worth = self._worth_reading(pairs, sorted(scores.values(), reverse=True))
+        first = list(chunks.values())[: max(pairs, least)]
+        return dict(zip(chunks, self._reread(self.reranker, question, first, worth, least)))
 
     def _worth_reading(self, pairs: int, scores: Sequence[float]) -> int:
         """Fewer where one passage leads so clearly that rereading has never changed the first place."""
@@ -161,8 +150,9 @@ class Retriever:
             yield from ((row, scope.shown(chunks[row])) for row in batch)
 
     def _candidates(self, question: str, scope: Scope) -> dict[str, Scores]:
-        """Scores of each stage before reranking: cosine, BM25, and both fused."""
-        query = self.embedder.embed_query(question)
+        """Scores of each stage before rereading: cosine, BM25, both fused, and that of the token vectors."""
+        asked = self.tokens.encode_question(question) if self.tokens else None
+        query = asked.vector if asked else self.embedder.embed_query(question)
         dense = dict(_pairs(*self.generation.vectors.search(query, self.settings.dense_depth, scope.allowed)))
         lexical = dict(self.generation.lexical.search(question, self.settings.lexical_depth, scope.allowed))
         # A passage that only the word search found still has a cosine: look its vector up.
@@ -172,7 +162,8 @@ class Retriever:
         fused = self._fusion(dense, lexical, self.settings.dense_weight)
         if self.settings.name_weight:
             fused = self._with_names(question, fused)
-        return {"dense": dense, "lexical": lexical, "fused": fused}
+        late = {"late": self._late(asked, fused)} if asked and fused else {}
+        return {"dense": dense, "lexical": lexical, "fused": fused, **late}
 
     def _with_names(self, question: str, fused: Scores) -> Scores:
         """Passages of files whose names the question has words of gain, and so do those of the latest file.
@@ -218,17 +209,45 @@ class Retriever:
     def _words(self, text: str) -> frozenset[str]:
         return frozenset(self.generation.lexical.words(text.replace("_", " ")))
 
-    def _late(self, tokens: TokenEncoder, question: str, fused: Scores) -> Scores:
+    def _late(self, asked: AskedTokens, fused: Scores) -> Scores:
         """How well the best candidates' tokens match the question's, each weighted by its word's rarity."""
         import numpy as np
 
         assert self.generation.tokens is not None
-        rows = sorted(fused, key=lambda row: -fused[row])[: self.settings.late_depth]
+        rows = _best_first(fused)[: self.settings.late_depth]
         matrices = self.generation.tokens.read(rows)
-        vectors, words = tokens.encode_question(question)
-        weights = word_weights(words, self.generation.lexical.idf)
-        scores = late_scores(vectors, weights, np.concatenate(matrices), [len(each) for each in matrices])
+        weights = word_weights(asked.words, self.generation.lexical.idf)
+        scores = late_scores(
+            asked.states, weights, np.concatenate(matrices), [len(each) for each in matrices]
+        )
         return dict(zip(rows, map(float, scores)))
+
+
+def _found(
+    thinned: Thinned,
+    fused: Scores,
+    final: Scores,
+    ranks: Mapping[str, Mapping[int, Rank]],
+    readings: Mapping[int, Reading],
+    each: Sequence[int],
+    depth: int,
+) -> Found:
+    """The best `depth` of what was kept, those of `each` in any case, and what was left out and why."""
+    hits = {
+        row: _hit(row, thinned.kept[row], final[row], ranks, readings.get(row)) for row in _best_first(final)
+    }
+    shown = {*[*each, *(row for row in hits if row not in each)][:depth]}
+    beyond = [
+        Dropped(hit, "top_k", f"ranked {place}, {_places(depth, len(each))}")
+        for place, (row, hit) in enumerate(hits.items(), start=1)
+        if row not in shown
+    ]
+    repeated = [
+        Dropped(_hit(row, chunk, fused[row], ranks), "thinned", reason)
+        for row, (chunk, reason) in thinned.dropped.items()
+    ]
+    best = tuple(hit for row, hit in hits.items() if row in shown)
+    return Found(best, (*beyond, *repeated), ranks, bool(each))
 
 
 def fuse(dense: Scores, lexical: Scores, dense_weight: float) -> Scores:

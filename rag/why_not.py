@@ -159,8 +159,9 @@ class _Trial:
             return None
         if rank := ranks.get(self.row):
             return Step("rerank", True, f"rank {rank.rank} of {len(ranks)}, logit {rank.score:.2f}", rank)
-        setting = "late_pairs" if "late" in self.found.ranks else "rerank_pairs"
-        says = f"not reread: only the first {len(ranks)} are (retrieval.{setting}, .rerank_ms, .rerank_lead)"
+        says = (
+            f"not reread: only the first {len(ranks)} are (retrieval.rerank_pairs, .rerank_ms, .rerank_lead)"
+        )
         return Step("rerank", self._number() is not None, says)
 
     def _shown(self) -> Step:

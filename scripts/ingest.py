@@ -115,7 +115,7 @@ def _run(chosen: Namespace, collection: Collection, settings: Settings) -> Inges
     ):
         same = settings.embedding if chosen.rebuild else collection.embedding(settings.embedding)
         embedder = load_embedder(same)
-        tokens = load_token_encoder(settings.retrieval)
+        tokens = load_token_encoder(settings.retrieval, embedder)
         return ingest(chosen.roots, collection, embedder, settings, tell, **options, stop=stop, tokens=tokens)
 
 

@@ -26,9 +26,9 @@ def vector(text):
 
 
 def token_vectors(text):
-    """A row of int8 for each word, which depends on the word and its place."""
+    """A row of bytes for each word, which depends on the word and its place."""
     seeds = [hashlib.sha256(f"{n} {word}".encode("utf-8", "replace")) for n, word in enumerate(text.split())]
-    return np.array([list(each.digest()[: SPACE.dimension]) for each in seeds], np.uint8).view(np.int8)
+    return np.array([list(each.digest()[: SPACE.dimension]) for each in seeds], np.uint8)
 
 
 def document(text, title="", path="/docs/a.txt", **fields):

@@ -19,6 +19,7 @@ from rag.ingest.books import coverage
 from rag.ingest.pipeline import IngestReport, ingest, remove
 from rag.ingest.progress import Progress
 from rag.ingest.stop import Stop
+from rag.late import AskedTokens
 from rag.settings import ChunkSettings, IngestSettings, RetrievalSettings, Settings
 from rag.store.generation import Collection
 from rag.types import Chunk
@@ -460,15 +461,15 @@ class WordTokens:
     def __init__(self) -> None:
         self.seen: list[str] = []
 
-    def encode_passages(self, texts: Sequence[str]) -> list[NDArray[np.int8]]:
+    def encode_passages(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], list[NDArray[np.uint8]]]:
         self.seen += texts
-        return [
-            np.array([(len(word), crc32(word.encode()) % 100) for word in text.split()], np.int8)
-            for text in texts
-        ]
+        return WordEmbedder().embed_passages(texts), [self.tokens(text) for text in texts]
 
-    def encode_question(self, text: str) -> tuple[NDArray[np.float32], list[str]]:
-        return self.encode_passages([text])[0].astype(np.float32), text.split()
+    def tokens(self, text: str) -> NDArray[np.uint8]:
+        return np.array([(len(word), crc32(word.encode()) % 100) for word in text.split()], np.uint8)
+
+    def encode_question(self, text: str) -> AskedTokens:
+        raise AssertionError("nothing is asked here")
 
 
 def holds_tokens(desk: Desk) -> bool:
@@ -477,7 +478,7 @@ def holds_tokens(desk: Desk) -> bool:
         if live.tokens is None:
             return False
         chunks = live.chunks(live.chunk_ids().tolist())
-        expected = WordTokens().encode_passages([chunk.searchable for chunk in chunks.values()])
+        expected = [WordTokens().tokens(chunk.searchable) for chunk in chunks.values()]
         for found, wanted in zip(live.tokens.read(list(chunks)), expected, strict=True):
             assert np.array_equal(found, wanted)
     desk.sound()

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from rag.errors import IndexMismatch
-from rag.late import SCALE
+from rag.late import AskedTokens
 from rag.reranking import FEWEST
 from rag.retrieval import Retriever, fuse, mix
 from rag.settings import ChunkSettings, EmbeddingSettings, RetrievalSettings
@@ -32,7 +32,7 @@ def build(root: Path, embedder: HashingEmbedder, tokens=None) -> Collection:
         for number, text in enumerate(TEXTS):
             document = Document(f"doc{number}", f"{number}.txt", "", "text/plain", (Section(text),))
             chunk = Chunk(f"chunk{number}", document.id, text, 0, len(text), document.path, "")
-            matrices = tokens.encode_passages([chunk.searchable]) if tokens else ()
+            matrices = tokens.encode_passages([chunk.searchable])[1] if tokens else ()
             writer.put_document(document, [document.path], [chunk], embedder.embed_passages([text]), matrices)
         writer.publish().close()
     return collection
@@ -156,20 +156,20 @@ def test_ranks_tell_where_each_candidate_stood(find_cats):
 
 
 class WordTokens:
-    """A token per word: a direction that only this word has."""
+    """A token per word: signs that are at right angles to those of any other word (Walsh functions)."""
 
-    space, dimension = "fake/words", 1024
+    space, dimension = "fake/words", 128
 
     def encode_passages(self, texts):
-        return [(self._rows(words(text)) * SCALE).astype(np.int8) for text in texts]
+        signs = [np.packbits(self._rows(words(text)) > 0, axis=1) for text in texts]
+        return HashingEmbedder().embed_passages(texts), signs
 
     def encode_question(self, text):
-        return self._rows(words(text)), words(text)
+        return AskedTokens(HashingEmbedder().embed_query(text), self._rows(words(text)), words(text))
 
     def _rows(self, found):
-        return np.eye(self.dimension, dtype=np.float32)[
-            [zlib.crc32(w.encode()) % self.dimension for w in found]
-        ]
+        places = np.array([zlib.crc32(word.encode()) % 1024 for word in found])
+        return 1 - 2 * (np.bitwise_count(places[:, None] & np.arange(1024)) % 2).astype(np.float32)
 
 
 def words(text):
@@ -179,7 +179,7 @@ def words(text):
 def with_tokens(root, **settings):
     embedder, tokens = HashingEmbedder(), WordTokens()
     generation = build(root, embedder, tokens).open()
-    settings = RetrievalSettings(**{"top_k": 4, "rerank_pairs": 3, "late_pairs": 1, **settings})
+    settings = RetrievalSettings(**{"top_k": 4, "rerank_pairs": 3, **settings})
     return Retriever(generation, embedder, OverlapReranker(), settings, tokens)
 
 
@@ -194,8 +194,8 @@ def test_late_scores_are_the_shares_of_rarity_that_a_passage_covers(tmp_path):
         assert hit.how["late"].score == pytest.approx(sum(map(idf, covered)) / total, abs=1e-3)
 
 
-def test_late_interaction_orders_what_is_not_reread_and_leaves_fewer_to_reread(tmp_path):
-    retriever = with_tokens(tmp_path, late_weight=1000)
+def test_late_interaction_orders_what_is_reread(tmp_path):
+    retriever = with_tokens(tmp_path, late_weight=1000, rerank_pairs=1)
     hits = retriever.search("Dogs guard the index at night")
     assert [hit.how["late"].rank for hit in hits] == [1, 2, 3, 4]
     assert ["rerank" in hit.how for hit in hits] == [True, False, False, False]

@@ -170,7 +170,7 @@ def test_an_index_that_does_not_fit_its_rows_is_refused(tmp_path, damage):
 
 def test_other_shapes_and_types_are_refused(tmp_path):
     writer = TokenWriter(tmp_path / "tokens", 8, None)
-    for matrix in (np.zeros((2, 7), np.int8), np.zeros((2, 8), np.float32), np.zeros((0, 8), np.int8)):
+    for matrix in (np.zeros((2, 7), np.uint8), np.zeros((2, 8), np.float32), np.zeros((0, 8), np.uint8)):
         with pytest.raises(ValueError, match="token vectors of shape"):
             writer.add([1], [matrix])
     writer.discard()

@@ -201,7 +201,7 @@ class Measurer:
                 embedder,
                 self._reranker(settings),
                 retrieval,
-                load_token_encoder(retrieval),
+                load_token_encoder(retrieval, embedder),
                 variant.fusion,
                 variant.alike,
             )

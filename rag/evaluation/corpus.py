@@ -15,7 +15,7 @@ from rag.errors import IndexDamaged, IndexMismatch, IndexMissing, InputNotFound
 from rag.evaluation.datasets import QUESTIONS_FILE, Dataset
 from rag.evaluation.progress import counted
 from rag.ingest.chunking import split
-from rag.late import TokenEncoder, load_token_encoder
+from rag.late import TokenEncoder, encode, token_encoder
 from rag.places import cache_root
 from rag.settings import ChunkSettings, Settings
 from rag.store.chunks import text_hash
@@ -44,6 +44,7 @@ READING_CODE = "ingest"
 def open_corpus(dataset: Dataset, embedder: Embedder, settings: Settings) -> Generation:
     """Open the dataset's index, building it where there is none for this corpus and these settings.
 
+    It has token vectors, whether or not they are asked for: they cost nothing to make.
     Raises EvaluationError, StoreError.
     """
     collection = Collection(cache_root() / "evaluation", cache_name(dataset, embedder, settings))
@@ -71,7 +72,6 @@ def cache_name(dataset: Dataset, embedder: Embedder, settings: Settings) -> str:
         embedder.name,
         embedder.revision,
         settings.chunk.model_dump_json(),
-        settings.retrieval.late_interaction,
         code_fingerprint((*INDEXING_CODE, READING_CODE) if dataset.folder else INDEXING_CODE),
     )
     key = hashlib.sha256("\n".join(parts).encode()).hexdigest()[:16]
@@ -102,7 +102,7 @@ def _ingest_files(folder: Path, collection: Collection, embedder: Embedder, sett
     reading = settings.ingest.model_copy(update={"exclude": exclude})
     settings = settings.model_copy(update={"ingest": reading})
     with shown(sys.stderr, is_terminal(sys.stderr)) as tell:
-        tokens = load_token_encoder(settings.retrieval)
+        tokens = token_encoder(embedder)
         rebuild = not _is_whole(collection)
         report = ingest(folder, collection, embedder, settings, tell, rebuild=rebuild, tokens=tokens)
     for path, reason in report.failures.items():
@@ -123,7 +123,7 @@ def _ingest_documents(
 ) -> Generation:
     assert dataset.documents is not None
     documents = list(dataset.documents())
-    tokens = load_token_encoder(settings.retrieval)
+    tokens = token_encoder(embedder)
     space = TokenSpace.of(tokens)
     with collection.writer(embedder, settings.chunk, rebuild=True, task="evaluate", tokens=space) as writer:
         add_documents(writer, counted(documents, "indexing documents"), embedder, settings.chunk, tokens)
@@ -173,16 +173,14 @@ def _store(
 ) -> None:
     import numpy as np
 
+    tokens = tokens if writer.wants_tokens else None
     texts = {text_hash(chunk): chunk.searchable for _, chunks in batch for chunk in chunks}
-    vectors = writer.known_vectors(list(texts))
-    new = [digest for digest in texts if digest not in vectors]
-    vectors |= dict(zip(new, embedder.embed_passages([texts[digest] for digest in new])))
-    matrices = writer.known_tokens(list(texts))
-    if tokens and writer.wants_tokens:
-        new = [digest for digest in texts if digest not in matrices]
-        matrices |= dict(zip(new, tokens.encode_passages([texts[digest] for digest in new])))
+    vectors, matrices = writer.known_vectors(list(texts)), writer.known_tokens(list(texts))
+    known = vectors.keys() & matrices if tokens else vectors.keys()
+    new = encode({digest: texts[digest] for digest in texts.keys() - known}, embedder, tokens)
+    vectors, matrices = vectors | new[0], matrices | new[1]
     for document, chunks in batch:
         rows = [vectors[text_hash(chunk)] for chunk in chunks]
         matrix = np.array(rows, np.float32).reshape(len(rows), embedder.dimension)
-        own = [matrices[text_hash(chunk)] for chunk in chunks] if writer.wants_tokens else ()
+        own = [matrices[text_hash(chunk)] for chunk in chunks] if tokens else ()
         writer.put_document(document, [document.path], chunks, matrix, own)

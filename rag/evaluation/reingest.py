@@ -27,10 +27,8 @@ def main(source: str, target: str) -> None:
     embedder = load_embedder(settings.embedding)
     with Collection(Path(source)).open() as generation:
         documents = cut_documents(generation)
-    tokens = load_token_encoder(settings.retrieval)
+    tokens = load_token_encoder(settings.retrieval, embedder)
     embedder.embed_query("warm up")
-    if tokens:
-        tokens.encode_question("warm up")
     start = time.perf_counter()
     space, new = TokenSpace.of(tokens), Collection(Path(target))
     with new.writer(embedder, settings.chunk, task="benchmark", tokens=space) as writer:

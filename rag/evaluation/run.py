@@ -73,7 +73,7 @@ def evaluate(options: Options, settings: Settings) -> Outcome:
 def _retriever(dataset: Dataset, settings: Settings) -> Iterator[Retriever]:
     embedder = load_embedder(settings.embedding)
     with open_corpus(dataset, embedder, settings) as generation:
-        reranker, tokens = load_reranker(settings.retrieval), load_token_encoder(settings.retrieval)
+        reranker, tokens = load_reranker(settings.retrieval), load_token_encoder(settings.retrieval, embedder)
         yield Retriever(generation, embedder, reranker, settings.retrieval, tokens)
 
 

@@ -73,6 +73,7 @@ SEARCHES, FUSION, CUTTING, CONTEXT, WORDS, NAMES, REPEATED, AROUND, REREADING, L
     "Rereading",
     "Late interaction",
 )
+SEARCH_ONLY = {"retrieval.rerank": "off", "retrieval.late_interaction": "off"}
 ALONE = {"BM25": 0, "vectors": 1}
 """A search and the cosine's share in the fused score with which it decides alone."""
 SIZES = ((100, 0), (150, 0), (150, 30), (200, 30), (200, 60), (300, 0), (400, 60))
@@ -80,18 +81,18 @@ SIZES = ((100, 0), (150, 0), (150, 30), (200, 30), (200, 60), (300, 0), (400, 60
 SIZE_SETS = ("chunking", "cranfield")
 """Where a passage counts by its document or its text: one that is right for holding an answer is right more
 often the longer it is."""
-LATE_SETS = ("squad", "cranfield", "chunking")
 
 
 def variants() -> list[Variant]:
     """All variants but the default; those of a model that is not installed are left out."""
     return [
         *(
-            Variant(SEARCHES, f"{name} alone, not reread", {WEIGHT: share, "retrieval.rerank": "off"})
+            Variant(SEARCHES, f"{name} alone", {WEIGHT: share, **SEARCH_ONLY})
             for name, share in ALONE.items()
         ),
-        Variant(SEARCHES, "both fused, not reread", {"retrieval.rerank": "off"}),
-        *(Variant(SEARCHES, f"{name} alone, reread", {WEIGHT: share}) for name, share in ALONE.items()),
+        Variant(SEARCHES, "both fused", SEARCH_ONLY),
+        Variant(SEARCHES, "both fused, token vectors", {"retrieval.rerank": "off"}),
+        Variant(SEARCHES, "both fused, reread", {"retrieval.late_interaction": "off"}),
         *_another_embedder(),
         *_tried(FUSION, "cosine's share {}", (0.5, 0.7, 0.9), WEIGHT),
         *_tried(FUSION, "reciprocal ranks, cosine's share {}", (0.5, 0.8), WEIGHT, fusion=reciprocal_ranks),
@@ -122,7 +123,8 @@ def variants() -> list[Variant]:
         *_tried(REREADING, "a logit is worth {}", (0.02, 0.04, 0.15), "retrieval.rerank_weight"),
         *_tried(REREADING, "two where one leads by {}", (0.05, 0.2), "retrieval.rerank_lead"),
         *_tried(REREADING, "as many whatever leads", (0,), "retrieval.rerank_lead"),
-        Variant(LATE, "late interaction on", {"retrieval.late_interaction": "on"}, LATE_SETS),
+        *_tried(LATE, "token vectors' score is worth {}", (0.5, 2, 4), "retrieval.late_weight"),
+        *_tried(LATE, "token vectors of {} candidates", (15, 60), "retrieval.late_depth"),
     ]
 
 

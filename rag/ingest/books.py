@@ -36,7 +36,7 @@ class Books:
         files: Sequence[File],
         chunks: Sequence[Chunk],
         vectors: NDArray[np.float32],
-        tokens: Sequence[NDArray[np.int8]] = (),
+        tokens: Sequence[NDArray[np.uint8]] = (),
     ) -> None:
         """Add a document that `files` hold; what they held before goes, unless other files hold it too."""
         if self.adopt(document.id, files):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
 
 from rag.embedding import Embedder
 from rag.errors import DocumentError
@@ -15,19 +14,12 @@ from rag.ingest.chunking import split
 from rag.ingest.progress import Progress, Tell
 from rag.ingest.sandbox import ParserPool
 from rag.ingest.stop import Stop
-from rag.late import TokenEncoder
+from rag.late import TokenEncoder, Tokens, Vectors, encode
 from rag.settings import Settings
 from rag.store.chunks import text_hash
 from rag.store.generation import Generation, Writer
 from rag.store.manifest import TokenSpace
 from rag.types import Chunk, Document
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    Vectors = dict[str, NDArray[np.float32]]
-    Tokens = dict[str, NDArray[np.int8]]
 
 PENDING_CHUNKS = 128
 """Documents wait for company until they have so many chunks, so that small files are embedded together."""
@@ -177,27 +169,24 @@ class Intake:
         pending, self._pending = self._pending, []
         texts = {text_hash(chunk): chunk.searchable for cut in pending for chunk in cut.chunks}
         vectors = self._known.vectors(list(texts))
-        kinds: list[tuple[dict[str, Any], Callable[[Sequence[str]], Any]]] = [
-            (vectors, self._embedder.embed_passages)
-        ]
-        tokens: Tokens = {}
-        if self._tokens and self._writer.wants_tokens:
-            tokens = self._known.tokens(list(texts))
-            kinds.append((tokens, self._tokens.encode_passages))
-        lacking = {each for each in texts for known, _ in kinds if each not in known}
-        unknown = sorted(lacking, key=lambda each: (len(texts[each]), each))
+        encoder = self._tokens if self._writer.wants_tokens else None
+        tokens = self._known.tokens(list(texts)) if encoder else {}
+        known = vectors.keys() & tokens if encoder else set(vectors)
+        unknown = sorted(texts.keys() - known, key=lambda each: (len(texts[each]), each))
         for start in range(0, len(unknown), EMBEDDED_TOGETHER):
             if self._stop.asked:
                 break
             batch = unknown[start : start + EMBEDDED_TOGETHER]
-            for known, encode in kinds:
-                _fill(known, encode, {each: texts[each] for each in batch})
+            new = encode({each: texts[each] for each in batch}, self._embedder, encoder)
+            vectors.update(new[0])
+            tokens.update(new[1])
+            known.update(batch)
             self._tally.embedded += len(batch)
             trim()
-            self._report_progress(pending, len(vectors), len(vectors) / len(texts))
+            self._report_progress(pending, len(known), len(known) / len(texts))
         for cut in pending:
             hashes = [text_hash(chunk) for chunk in cut.chunks]
-            if not all(each in known for each in hashes for known, _ in kinds):
+            if not known.issuperset(hashes):
                 continue
             own = np.stack([vectors[each] for each in hashes])
             self._books.store(cut.document, cut.files, cut.chunks, own, [tokens[h] for h in hashes if tokens])
@@ -235,10 +224,3 @@ class Intake:
                 done / self._bytes_total if self._bytes_total else 0.0,
             )
         )
-
-
-def _fill(known: dict[str, Any], encode: Callable[[Sequence[str]], Any], texts: Mapping[str, str]) -> None:
-    """Encode those of the texts, by hash, that are not known yet."""
-    new = {digest: text for digest, text in texts.items() if digest not in known}
-    if new:
-        known.update(zip(new, encode(list(new.values()))))

@@ -1,4 +1,4 @@
-"""Token vectors of passages, for late interaction: segments of int8 rows that are read in place.
+"""Token vectors of passages, for late interaction: segments of rows of bytes that are read in place.
 
 A segment is two files: `NNNNNN.bin`, the rows of its passages one after another, and
 `NNNNNN.index`, for each passage its id and its number of tokens as little-endian int64.
@@ -42,7 +42,7 @@ class TokenVectors:
 
         return np.array([id for ids in self.segments.values() for id in ids], np.int64)
 
-    def read(self, ids: Sequence[int]) -> list[NDArray[np.int8]]:
+    def read(self, ids: Sequence[int]) -> list[NDArray[np.uint8]]:
         """Per id its tokens' vectors, shape (tokens, dimension). Raises KeyError for an unknown id."""
         places = [self._places[id] for id in ids]
         return [rows[start:end] for rows, start, end in places]
@@ -52,7 +52,7 @@ class TokenVectors:
 
         try:
             table = np.fromfile(index, "<i8").reshape(-1, 2)
-            rows = np.memmap(index.with_suffix(ROWS), np.int8, "r").reshape(-1, self.dimension)
+            rows = np.memmap(index.with_suffix(ROWS), np.uint8, "r").reshape(-1, self.dimension)
         except (OSError, ValueError) as error:
             raise IndexDamaged(f"{index} is not readable: {error}", "Run ingest.py --rebuild.") from error
         ends = np.cumsum(table[:, 1])
@@ -82,13 +82,13 @@ class TokenWriter:
         kept = sum(path.stat().st_size for path in self._base.folder.iterdir()) if self._base else 0
         return kept + self._tokens * self.dimension
 
-    def add(self, ids: Sequence[int], matrices: Sequence[NDArray[np.int8]]) -> None:
+    def add(self, ids: Sequence[int], matrices: Sequence[NDArray[np.uint8]]) -> None:
         """Add each id's vectors, shape (tokens, dimension). Raises ValueError for another shape or type."""
         for id, matrix in zip(ids, matrices, strict=True):
             if (
                 matrix.ndim != 2
                 or matrix.shape[1] != self.dimension
-                or matrix.dtype != "int8"
+                or matrix.dtype != "uint8"
                 or not len(matrix)
             ):
                 raise ValueError(f"token vectors of shape {matrix.shape} and type {matrix.dtype}")
@@ -96,7 +96,7 @@ class TokenWriter:
             self._new[id] = (self._tokens, self._tokens + len(matrix))
             self._tokens += len(matrix)
 
-    def read(self, ids: Iterable[int]) -> dict[int, NDArray[np.int8]]:
+    def read(self, ids: Iterable[int]) -> dict[int, NDArray[np.uint8]]:
         """Those of these ids that were added here, with their vectors."""
         import numpy as np
 
@@ -106,7 +106,7 @@ class TokenWriter:
                 start, end = self._new[id]
                 self._file.seek(start * self.dimension)
                 content = self._file.read((end - start) * self.dimension)
-                found[id] = np.frombuffer(content, np.int8).reshape(-1, self.dimension)
+                found[id] = np.frombuffer(content, np.uint8).reshape(-1, self.dimension)
         self._file.seek(0, 2)
         return found
 
@@ -135,7 +135,7 @@ class TokenWriter:
 
     def _left(
         self, segments: dict[str, list[int]], whole: Sequence[str], gone: set[int]
-    ) -> Iterator[tuple[int, NDArray[np.int8]]]:
+    ) -> Iterator[tuple[int, NDArray[np.uint8]]]:
         for name, ids in segments.items():
             for id in ids:
                 if name not in whole and id not in gone:
@@ -144,7 +144,7 @@ class TokenWriter:
             if id not in gone:
                 yield id, self.read([id])[id]
 
-    def _write(self, stem: Path, passages: Iterable[tuple[int, NDArray[np.int8]]]) -> None:
+    def _write(self, stem: Path, passages: Iterable[tuple[int, NDArray[np.uint8]]]) -> None:
         import numpy as np
 
         table = []

@@ -102,7 +102,7 @@ class Writer:
         """Size of all token vectors, what was removed from `base` included."""
         return self._tokens.size_bytes if self._tokens else 0
 
-    def known_tokens(self, hashes: Sequence[str]) -> dict[str, NDArray[np.int8]]:
+    def known_tokens(self, hashes: Sequence[str]) -> dict[str, NDArray[np.uint8]]:
         """Token vectors, (tokens, dimension), by text hash: of those that this writer or `base` holds."""
         if self._tokens is None:
             return {}
@@ -128,7 +128,7 @@ class Writer:
         paths: Sequence[str],
         chunks: Sequence[Chunk],
         vectors: NDArray[np.float32],
-        tokens: Sequence[NDArray[np.int8]] = (),
+        tokens: Sequence[NDArray[np.uint8]] = (),
     ) -> None:
         """Add or replace a document that the files `paths` hold; `vectors`: (len(chunks), dimension).
 
