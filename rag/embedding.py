@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
@@ -81,24 +81,6 @@ class BundledEmbedder:
 
     def embed_query(self, text: str) -> NDArray[np.float32]:
         return self.embed_passages([self.query_prefix + text])[0]
-
-    def token_states(
-        self, texts: Sequence[str]
-    ) -> Iterator[tuple[int, NDArray[np.float32], NDArray[np.float32]]]:
-        """Yield (position in `texts`, its vector, (tokens, dimension) of states), in any order."""
-        for position, states in self._onnx.token_states(texts, BATCH):
-            yield position, _unit(states[:1])[0], states
-
-    def query_states(self, text: str) -> tuple[NDArray[np.float32], NDArray[np.float32], list[str]]:
-        """The question's vector, and the states of its own tokens with the word that each is a piece of.
-
-        The word of the closing special token is "".
-        """
-        prompted = self.query_prefix + text
-        [(_, vector, states)] = self.token_states([prompted])
-        words = self._onnx.token_words(prompted)
-        own = len(self._onnx.token_words(self.query_prefix)) - 1  # all but its closing token
-        return vector, states[own:], words[own:]
 
 
 class SentenceTransformersEmbedder:

@@ -12,7 +12,6 @@ from rag.citations import footnoted, supported_only
 from rag.embedding import load_embedder
 from rag.evidence import Evidence, EvidenceFinder
 from rag.filters import Filters
-from rag.late import load_token_encoder
 from rag.loader.base import LanguageModel, Report, Sampling, Usage
 from rag.places import index_root
 from rag.prompt import build_prompt
@@ -169,8 +168,7 @@ def open_engine(
         generation = stack.enter_context(Collection(index_root(), collection).open())
         reranker = load_reranker(settings.retrieval)
         embedder = load_embedder(generation.manifest.embedder.preferred(settings.embedding))
-        tokens = load_token_encoder(settings.retrieval, embedder)
-        retriever = Retriever(generation, embedder, reranker, settings.retrieval, tokens)
+        retriever = Retriever(generation, embedder, reranker, settings.retrieval)
         yield Engine(retriever, EvidenceFinder(reranker), model, settings.answer)
 
 

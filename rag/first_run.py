@@ -22,7 +22,6 @@ def ensure_index(collection: str, settings: Settings, with_model: bool = True) -
     from rag.embedding import load_embedder
     from rag.ingest.pipeline import ingest
     from rag.ingest.progress import shown
-    from rag.late import load_token_encoder
 
     print("No index yet: reading the built-in guide in data/ first.", file=sys.stderr)
     print("Your own documents: python scripts/ingest.py FOLDER", file=sys.stderr)
@@ -30,8 +29,7 @@ def ensure_index(collection: str, settings: Settings, with_model: bool = True) -
         try:
             with shown(sys.stderr, is_terminal(sys.stderr)) as tell:
                 embedder = load_embedder(settings.embedding)
-                tokens = load_token_encoder(settings.retrieval, embedder)
-                ingest(GUIDE, target, embedder, settings, tell, tokens=tokens)
+                ingest(GUIDE, target, embedder, settings, tell)
         except IndexLocked:  # another copy was started at the same time; it builds the same index
             time.sleep(1)
     if with_model:

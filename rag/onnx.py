@@ -65,19 +65,6 @@ class OnnxModel:
         for one in self.batches(texts, batch):
             yield one.rows, one.outputs[0]
 
-    def token_states(self, texts: Sequence[Text], batch: int) -> Iterator[tuple[int, NDArray[np.float32]]]:
-        """Yield (position in `texts`, first output of its tokens, special ones included), without padding."""
-        for one in self.batches(texts, batch):
-            for row, length, states in zip(one.rows, one.lengths, one.outputs[0]):
-                yield row, states[:length]
-
-    def token_words(self, text: str) -> list[str]:
-        """For each token of `token_states` the word that it is a piece of; "" for special tokens."""
-        encoding = self._tokenizer.encode(text)
-        spans = [None if word is None else encoding.word_to_chars(word) for word in encoding.word_ids]
-        words = [text[slice(*span)] if span else "" for span in spans]
-        return words if len(words) <= self.max_tokens else [*words[: self.max_tokens - 1], ""]
-
     def batches(self, texts: Sequence[Text], batch: int, places: bool = False) -> Iterator[Batch]:
         """All outputs, in batches of texts of similar length; `places`: tokens know where they stand."""
         import numpy as np

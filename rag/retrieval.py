@@ -1,4 +1,4 @@
-"""Question to passages: two searches fused, token vectors compared, a cross-encoder on the best few."""
+"""Question to passages: two searches fused, and a reader on the best few."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ from typing import TYPE_CHECKING
 from rag.duplicates import ALIKE, Thinned, thin
 from rag.embedding import Embedder
 from rag.filters import Filters, Scope, resolve
-from rag.late import AskedTokens, TokenEncoder, late_scores, word_weights
 from rag.naming import asks_for_latest, asks_of_several, latest, named
 from rag.reranking import FEWEST, Reranker
 from rag.settings import RetrievalSettings
 from rag.store.generation import Generation
-from rag.store.manifest import TokenSpace
 from rag.types import Chunk, Dropped, Hit, Rank, Reading
 
 if TYPE_CHECKING:
@@ -55,7 +53,7 @@ class Found:
 
 
 class Retriever:
-    """Searches one generation of a collection. `reranker` and `tokens` may be None.
+    """Searches one generation of a collection. `reranker` may be None.
 
     `fusion` (by default `fuse`) and `alike`, from which two passages count as one, are there to be compared.
     """
@@ -66,7 +64,6 @@ class Retriever:
         embedder: Embedder,
         reranker: Reranker | None,
         settings: RetrievalSettings,
-        tokens: TokenEncoder | None = None,
         fusion: Fusion | None = None,
         alike: float = ALIKE,
     ) -> None:
@@ -78,8 +75,6 @@ class Retriever:
         self._fusion = fusion or fuse
         self._alike = alike
         self._scopes: dict[Filters, Scope] = {}
-        # vectors of another space mean nothing here; without them the other scores decide
-        self.tokens = tokens if generation.manifest.tokens == TokenSpace.of(tokens) else None
 
     def search(self, question: str, depth: int | None = None, filters: Filters | None = None) -> list[Hit]:
         """The `depth` (by default `top_k`) most relevant passages, best first.
@@ -93,8 +88,6 @@ class Retriever:
         scope = self.scope(filters or Filters())
         stages = self._candidates(question, scope)
         fused = stages["fused"]
-        if "late" in stages:
-            fused = mix(fused, stages["late"], self.settings.late_weight)
         each = self._one_each(question, fused) if asks_of_several(question) else []
         depth = max(depth or self.settings.top_k, len(each))
         in_turn = self._read([*each, *(row for row in _best_first(fused) if row not in each)], scope)
@@ -150,9 +143,8 @@ class Retriever:
             yield from ((row, scope.shown(chunks[row])) for row in batch)
 
     def _candidates(self, question: str, scope: Scope) -> dict[str, Scores]:
-        """Scores of each stage before rereading: cosine, BM25, both fused, and that of the token vectors."""
-        asked = self.tokens.encode_question(question) if self.tokens else None
-        query = asked.vector if asked else self.embedder.embed_query(question)
+        """Scores of each stage before rereading: cosine, BM25, and both fused."""
+        query = self.embedder.embed_query(question)
         dense = dict(_pairs(*self.generation.vectors.search(query, self.settings.dense_depth, scope.allowed)))
         lexical = dict(self.generation.lexical.search(question, self.settings.lexical_depth, scope.allowed))
         # A passage that only the word search found still has a cosine: look its vector up.
@@ -162,8 +154,7 @@ class Retriever:
         fused = self._fusion(dense, lexical, self.settings.dense_weight)
         if self.settings.name_weight:
             fused = self._with_names(question, fused)
-        late = {"late": self._late(asked, fused)} if asked and fused else {}
-        return {"dense": dense, "lexical": lexical, "fused": fused, **late}
+        return {"dense": dense, "lexical": lexical, "fused": fused}
 
     def _with_names(self, question: str, fused: Scores) -> Scores:
         """Passages of files whose names the question has words of gain, and so do those of the latest file.
@@ -209,19 +200,6 @@ class Retriever:
     def _words(self, text: str) -> frozenset[str]:
         return frozenset(self.generation.lexical.words(text.replace("_", " ")))
 
-    def _late(self, asked: AskedTokens, fused: Scores) -> Scores:
-        """How well the best candidates' tokens match the question's, each weighted by its word's rarity."""
-        import numpy as np
-
-        assert self.generation.tokens is not None
-        rows = _best_first(fused)[: self.settings.late_depth]
-        matrices = self.generation.tokens.read(rows)
-        weights = word_weights(asked.words, self.generation.lexical.idf)
-        scores = late_scores(
-            asked.states, weights, np.concatenate(matrices), [len(each) for each in matrices]
-        )
-        return dict(zip(rows, map(float, scores)))
-
 
 def _found(
     thinned: Thinned,
@@ -264,7 +242,7 @@ def fuse(dense: Scores, lexical: Scores, dense_weight: float) -> Scores:
 
 
 def mix(fused: Scores, logits: Scores, weight: float) -> Scores:
-    """fused + weight x the cross-encoder's logit (or the token vectors' score), per candidate.
+    """fused + weight x the cross-encoder's logit, per candidate.
 
     The logit as it is: squeezed into 0 to 1 it loses the differences among good passages (measured on
     SQuAD: hit@1 .877 against .923). What was not reread counts as the worst of what was, and so stays

@@ -76,12 +76,6 @@ class RetrievalSettings(_Frozen):
         le=100,
         description="passages, one a document, where a question asks of several; 0: as for one",
     )
-    late_interaction: Literal["on", "off"] = Field(
-        "on", description="token vectors of the bundled embedder: kept at ingestion, compared at a search"
-    )
-    late_depth: int = Field(30, ge=1, description="candidates whose token vectors are compared")
-    late_weight: float = Field(1.0, ge=0, description="worth of the token vectors' score in the final one")
-    token_vectors_mb: int = Field(2048, ge=0, description="no token vectors in an index that needs more, MiB")
     rerank: str = Field(
         "reader",
         description="'reader', 'bundled', a sentence-transformers cross-encoder's name or folder, or 'off'",

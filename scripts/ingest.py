@@ -106,7 +106,6 @@ def _run(chosen: Namespace, collection: Collection, settings: Settings) -> Inges
     from rag.ingest.pipeline import ingest
     from rag.ingest.progress import shown
     from rag.ingest.stop import Stop
-    from rag.late import load_token_encoder
 
     options = {name: getattr(chosen, name) for name in ("rebuild", "dry_run", "retry_failed")}
     with (
@@ -115,8 +114,7 @@ def _run(chosen: Namespace, collection: Collection, settings: Settings) -> Inges
     ):
         same = settings.embedding if chosen.rebuild else collection.embedding(settings.embedding)
         embedder = load_embedder(same)
-        tokens = load_token_encoder(settings.retrieval, embedder)
-        return ingest(chosen.roots, collection, embedder, settings, tell, **options, stop=stop, tokens=tokens)
+        return ingest(chosen.roots, collection, embedder, settings, tell, **options, stop=stop)
 
 
 def _stopping() -> None:
@@ -184,8 +182,6 @@ def _summarize(report: IngestReport, dry_run: bool) -> None:
         print(f"Index '{report.collection}' is as it was.")
     _list("Not read:", report.failures, report.collection)
     _list("Remarks:", report.remarks, report.collection)
-    for note in report.notes:
-        print(f"Note: {note}.")
 
 
 def _list(title: str, reasons: Mapping[str, str], collection: str) -> None:

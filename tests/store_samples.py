@@ -9,13 +9,12 @@ import numpy as np
 from rag.settings import ChunkSettings
 from rag.store.generation import Collection, Generation, Writer
 from rag.store.ledger import LedgerRow
-from rag.store.manifest import EmbedderIdentity, TokenSpace
+from rag.store.manifest import EmbedderIdentity
 from rag.types import Chunk, Document, Section
 
 DIMENSION = 16
 IDENTITY = EmbedderIdentity("hashes", "r1", DIMENSION)
 CHUNKING = ChunkSettings()
-SPACE = TokenSpace("hashes r1", 8)
 
 
 def vector(text):
@@ -23,12 +22,6 @@ def vector(text):
     seed = int.from_bytes(hashlib.sha256(text.encode("utf-8", "replace")).digest()[:8], "big")
     row = np.random.default_rng(seed).standard_normal(DIMENSION)
     return (row / np.linalg.norm(row)).astype(np.float32)
-
-
-def token_vectors(text):
-    """A row of bytes for each word, which depends on the word and its place."""
-    seeds = [hashlib.sha256(f"{n} {word}".encode("utf-8", "replace")) for n, word in enumerate(text.split())]
-    return np.array([list(each.digest()[: SPACE.dimension]) for each in seeds], np.uint8)
 
 
 def document(text, title="", path="/docs/a.txt", **fields):
@@ -52,17 +45,12 @@ def chunks_of(document, path=""):
     return chunks
 
 
-def tokens_of(document):
-    """Token vectors of each of its chunks."""
-    return [token_vectors(chunk.searchable) for chunk in chunks_of(document)]
-
-
 def put(writer, document, *paths):
     """Store a document and its ledger rows as ingest does."""
     paths = paths or (document.path,)
     chunks = chunks_of(document)
     vectors = np.array([vector(chunk.searchable) for chunk in chunks], np.float32).reshape(-1, DIMENSION)
-    writer.put_document(document, paths, chunks, vectors, tokens_of(document))
+    writer.put_document(document, paths, chunks, vectors)
     for n, path in enumerate(sorted(paths)):
         writer.put_ledger(ledger_row(path, document, "duplicate" if n else "ok"))
 
@@ -76,7 +64,7 @@ def ledger_row(path, document=None, status="ok", reason=""):
 
 
 def writer_of(collection: Collection, **options) -> Writer:
-    return collection.writer(IDENTITY, CHUNKING, **{"tokens": SPACE, **options})
+    return collection.writer(IDENTITY, CHUNKING, **options)
 
 
 def publish(collection: Collection, *documents) -> Generation:

@@ -19,8 +19,7 @@ from rag.ingest.books import coverage
 from rag.ingest.pipeline import IngestReport, ingest, remove
 from rag.ingest.progress import Progress
 from rag.ingest.stop import Stop
-from rag.late import AskedTokens
-from rag.settings import ChunkSettings, IngestSettings, RetrievalSettings, Settings
+from rag.settings import ChunkSettings, IngestSettings, Settings
 from rag.store.generation import Collection
 from rag.types import Chunk
 
@@ -451,75 +450,3 @@ def test_coverage_counts_characters_that_reached_a_chunk() -> None:
     assert coverage("abcd efgh", [chunk(0, 4), chunk(2, 4)]) == 0.5
     assert coverage("abcd efgh", [chunk(5, 9), chunk(0, 6)]) == 1.0
     assert coverage(" \n", []) == 1.0
-
-
-class WordTokens:
-    """Two numbers for each word."""
-
-    space, dimension = "words", 2
-
-    def __init__(self) -> None:
-        self.seen: list[str] = []
-
-    def encode_passages(self, texts: Sequence[str]) -> tuple[NDArray[np.float32], list[NDArray[np.uint8]]]:
-        self.seen += texts
-        return WordEmbedder().embed_passages(texts), [self.tokens(text) for text in texts]
-
-    def tokens(self, text: str) -> NDArray[np.uint8]:
-        return np.array([(len(word), crc32(word.encode()) % 100) for word in text.split()], np.uint8)
-
-    def encode_question(self, text: str) -> AskedTokens:
-        raise AssertionError("nothing is asked here")
-
-
-def holds_tokens(desk: Desk) -> bool:
-    """Whether every passage has the token vectors of its own text; False where none has."""
-    with desk.collection.open() as live:
-        if live.tokens is None:
-            return False
-        chunks = live.chunks(live.chunk_ids().tolist())
-        expected = [WordTokens().tokens(chunk.searchable) for chunk in chunks.values()]
-        for found, wanted in zip(live.tokens.read(list(chunks)), expected, strict=True):
-            assert np.array_equal(found, wanted)
-    desk.sound()
-    return True
-
-
-def test_token_vectors_follow_every_change_and_only_new_text_is_encoded(desk: Desk) -> None:
-    desk.run(tokens=WordTokens())
-    assert holds_tokens(desk)
-    again = WordTokens()
-    desk.write("birds.txt", "Birds sing at dawn.\n")
-    shutil.move(desk.docs / "cats.txt", desk.docs / "felines.txt")
-    desk.write("deep/dogs.md", "# Dogs\n\nDogs bark at strangers.\n\n# More\n\nThey also sleep.\n")
-    desk.run(tokens=again)
-    assert holds_tokens(desk)
-    assert sorted(text.partition("\n")[2] or text for text in again.seen) == [
-        "Birds sing at dawn.",
-        "They also sleep.",
-    ]
-    remove(desk.docs / "birds.txt", desk.collection)
-    assert holds_tokens(desk)
-
-
-def test_a_rebuild_adds_token_vectors_to_an_index_that_has_none_and_takes_them_over_later(desk: Desk) -> None:
-    desk.run()
-    desk.write("birds.txt", "Birds sing at dawn.\n")
-    first, second = WordTokens(), WordTokens()
-    desk.run(tokens=first)
-    assert not holds_tokens(desk) and first.seen == []
-    report = desk.run(tokens=first, rebuild=True)
-    assert holds_tokens(desk) and len(first.seen) == 3 and desk.embedder.seen == [] and report.notes == ()
-    desk.run(tokens=second, rebuild=True)
-    assert holds_tokens(desk) and second.seen == []
-
-
-def test_too_many_token_vectors_are_left_out_with_a_note(desk: Desk) -> None:
-    small = SETTINGS.model_copy(update={"retrieval": RetrievalSettings(token_vectors_mb=0)})
-    report = desk.run(settings=small, tokens=WordTokens())
-    assert not holds_tokens(desk) and report.chunks == 2
-    (note,) = report.notes
-    assert "retrieval.token_vectors_mb = 0 MiB" in note
-    desk.write("birds.txt", "Birds sing at dawn.\n")
-    assert desk.run(settings=small, tokens=WordTokens()).notes == ()  # it was said once
-    desk.sound()

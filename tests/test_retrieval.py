@@ -1,19 +1,14 @@
 """Fusion, reranking and the way from a question to hits, over a real store with quick models."""
 
-import re
-import zlib
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from rag.errors import IndexMismatch
-from rag.late import AskedTokens
 from rag.reranking import FEWEST
 from rag.retrieval import Retriever, fuse, mix
 from rag.settings import ChunkSettings, EmbeddingSettings, RetrievalSettings
 from rag.store.generation import Collection
-from rag.store.manifest import TokenSpace
 from rag.types import Chunk, Document, Reading, Section
 from tests.fakes import HashingEmbedder, OverlapReranker
 from tests.shelves import shelve
@@ -26,14 +21,13 @@ TEXTS = [
 ]
 
 
-def build(root: Path, embedder: HashingEmbedder, tokens=None) -> Collection:
+def build(root: Path, embedder: HashingEmbedder) -> Collection:
     collection = Collection(root, "tests")
-    with collection.writer(embedder, ChunkSettings(), tokens=TokenSpace.of(tokens)) as writer:
+    with collection.writer(embedder, ChunkSettings()) as writer:
         for number, text in enumerate(TEXTS):
             document = Document(f"doc{number}", f"{number}.txt", "", "text/plain", (Section(text),))
             chunk = Chunk(f"chunk{number}", document.id, text, 0, len(text), document.path, "")
-            matrices = tokens.encode_passages([chunk.searchable])[1] if tokens else ()
-            writer.put_document(document, [document.path], [chunk], embedder.embed_passages([text]), matrices)
+            writer.put_document(document, [document.path], [chunk], embedder.embed_passages([text]))
         writer.publish().close()
     return collection
 
@@ -153,69 +147,6 @@ def test_ranks_tell_where_each_candidate_stood(find_cats):
         assert hit.how["fused"] in found.ranks["fused"].values()
     scores = [rank.score for rank in sorted(found.ranks["fused"].values(), key=lambda rank: rank.rank)]
     assert len(scores) == 8 and scores == sorted(scores, reverse=True)
-
-
-class WordTokens:
-    """A token per word: signs that are at right angles to those of any other word (Walsh functions)."""
-
-    space, dimension = "fake/words", 128
-
-    def encode_passages(self, texts):
-        signs = [np.packbits(self._rows(words(text)) > 0, axis=1) for text in texts]
-        return HashingEmbedder().embed_passages(texts), signs
-
-    def encode_question(self, text):
-        return AskedTokens(HashingEmbedder().embed_query(text), self._rows(words(text)), words(text))
-
-    def _rows(self, found):
-        places = np.array([zlib.crc32(word.encode()) % 1024 for word in found])
-        return 1 - 2 * (np.bitwise_count(places[:, None] & np.arange(1024)) % 2).astype(np.float32)
-
-
-def words(text):
-    return re.findall(r"\w+", text.lower()) or ["?"]
-
-
-def with_tokens(root, **settings):
-    embedder, tokens = HashingEmbedder(), WordTokens()
-    generation = build(root, embedder, tokens).open()
-    settings = RetrievalSettings(**{"top_k": 4, "rerank_pairs": 3, **settings})
-    return Retriever(generation, embedder, OverlapReranker(), settings, tokens)
-
-
-def test_late_scores_are_the_shares_of_rarity_that_a_passage_covers(tmp_path):
-    retriever = with_tokens(tmp_path)
-    idf = retriever.generation.lexical.idf
-    question = "the membership at night"
-    total = sum(map(idf, words(question)))
-    assert total > idf("the") > 0
-    for hit in retriever.search(question):
-        covered = [word for word in words(question) if word in words(hit.chunk.text)]
-        assert hit.how["late"].score == pytest.approx(sum(map(idf, covered)) / total, abs=1e-3)
-
-
-def test_late_interaction_orders_what_is_reread(tmp_path):
-    retriever = with_tokens(tmp_path, late_weight=1000, rerank_pairs=1)
-    hits = retriever.search("Dogs guard the index at night")
-    assert [hit.how["late"].rank for hit in hits] == [1, 2, 3, 4]
-    assert ["rerank" in hit.how for hit in hits] == [True, False, False, False]
-
-
-def test_only_the_best_candidates_token_vectors_are_read(tmp_path):
-    hits = with_tokens(tmp_path, late_depth=2).search("How long do cats sleep?")
-    assert sorted(hit.how["fused"].rank for hit in hits if "late" in hit.how) == [1, 2]
-
-
-@pytest.mark.parametrize("stored", [False, True])
-def test_without_token_vectors_on_both_sides_the_cross_encoder_works_alone(tmp_path, stored):
-    embedder, settings = HashingEmbedder(), RetrievalSettings(top_k=4, rerank_pairs=3, rerank_lead=0)
-    with build(tmp_path, embedder, WordTokens() if stored else None).open() as generation:
-        other = WordTokens()
-        other.space = "another"
-        plain = Retriever(generation, embedder, OverlapReranker(), settings)
-        mismatched = Retriever(generation, embedder, OverlapReranker(), settings, other)
-        assert mismatched.search("What is the fee?") == plain.search("What is the fee?")
-        assert sum("rerank" in hit.how for hit in plain.search("What is the fee?")) == 3
 
 
 def test_a_clear_lead_is_reread_only_as_far_as_an_answer_may_stand(tmp_path):

@@ -13,7 +13,7 @@ from rag.settings import ChunkSettings
 from rag.store.chunks import text_hash
 from rag.store.generation import Collection, list_collections
 from rag.store.lexical import LexicalSettings
-from rag.store.manifest import EmbedderIdentity
+from rag.store.manifest import MANIFEST, EmbedderIdentity, Manifest
 from tests.store_samples import (
     CHUNKING,
     IDENTITY,
@@ -23,7 +23,6 @@ from tests.store_samples import (
     publish,
     put,
     texts,
-    tokens_of,
     vector,
     writer_of,
 )
@@ -172,10 +171,10 @@ def test_an_interrupted_document_is_left_out_and_the_rest_can_be_published(colle
         put(writer, CATS)
         vectors = np.array([vector(chunk.searchable) for chunk in chunks_of(DOGS)])
         with pytest.raises(KeyboardInterrupt):
-            writer.put_document(DOGS, Interrupting([DOGS.path]), chunks_of(DOGS), vectors, tokens_of(DOGS))
+            writer.put_document(DOGS, Interrupting([DOGS.path]), chunks_of(DOGS), vectors)
         with pytest.raises(ValueError, match="unit length"):
             zeros = np.zeros((2, 16), np.float32)
-            writer.put_document(BIRDS, [BIRDS.path], chunks_of(BIRDS), zeros, tokens_of(BIRDS))
+            writer.put_document(BIRDS, [BIRDS.path], chunks_of(BIRDS), zeros)
         with writer.publish() as generation:
             assert set(texts(generation).values()) == {chunk.text for chunk in chunks_of(CATS)}
     assert collection.verify().problems == ()
@@ -467,3 +466,10 @@ def test_one_generation_serves_many_threads(collection):
         for thread in threads:
             thread.join()
     assert failures == []
+
+
+def test_an_index_that_has_token_vectors_from_before_is_read(collection):
+    with publish(collection, CATS) as generation:
+        place = generation.folder / MANIFEST
+        fields = {**json.loads(place.read_text()), "tokens": {"space": "colbert", "dimension": 64}}
+        assert Manifest.from_json(json.dumps(fields), place) == generation.manifest

@@ -19,7 +19,6 @@ from rag.evaluation.datasets import Dataset, Question, load_dataset
 from rag.evaluation.measure import Searcher, Values, measure_ranking
 from rag.evaluation.run import judge_of
 from rag.evaluation.variants import DEFAULT, SETS, Variant, settings_of, variants
-from rag.late import load_token_encoder
 from rag.reranking import Reranker, load_reranker
 from rag.retrieval import Retriever
 from rag.settings import Settings
@@ -201,7 +200,6 @@ class Measurer:
                 embedder,
                 self._reranker(settings),
                 retrieval,
-                load_token_encoder(retrieval, embedder),
                 variant.fusion,
                 variant.alike,
             )

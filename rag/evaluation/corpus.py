@@ -15,17 +15,14 @@ from rag.errors import IndexDamaged, IndexMismatch, IndexMissing, InputNotFound
 from rag.evaluation.datasets import QUESTIONS_FILE, Dataset
 from rag.evaluation.progress import counted
 from rag.ingest.chunking import split
-from rag.late import TokenEncoder, encode, token_encoder
 from rag.places import cache_root
 from rag.settings import ChunkSettings, Settings
 from rag.store.chunks import text_hash
 from rag.store.generation import Collection, Generation, Writer
-from rag.store.manifest import TokenSpace
 from rag.types import Chunk, Document
 
 INDEXING_CODE = (
     "embedding.py",
-    "late.py",
     "onnx.py",
     "sentences.py",
     "tabular.py",
@@ -33,7 +30,6 @@ INDEXING_CODE = (
     "ingest/chunking.py",
     "store/chunks.py",
     "store/lexical.py",
-    "store/tokens.py",
     "store/vectors.py",
 )
 """What decides how a text is indexed: when one of these changes, a cached index is no longer of use."""
@@ -44,7 +40,6 @@ READING_CODE = "ingest"
 def open_corpus(dataset: Dataset, embedder: Embedder, settings: Settings) -> Generation:
     """Open the dataset's index, building it where there is none for this corpus and these settings.
 
-    It has token vectors, whether or not they are asked for: they cost nothing to make.
     Raises EvaluationError, StoreError.
     """
     collection = Collection(cache_root() / "evaluation", cache_name(dataset, embedder, settings))
@@ -102,9 +97,8 @@ def _ingest_files(folder: Path, collection: Collection, embedder: Embedder, sett
     reading = settings.ingest.model_copy(update={"exclude": exclude})
     settings = settings.model_copy(update={"ingest": reading})
     with shown(sys.stderr, is_terminal(sys.stderr)) as tell:
-        tokens = token_encoder(embedder)
         rebuild = not _is_whole(collection)
-        report = ingest(folder, collection, embedder, settings, tell, rebuild=rebuild, tokens=tokens)
+        report = ingest(folder, collection, embedder, settings, tell, rebuild=rebuild)
     for path, reason in report.failures.items():
         print(clean_line(f"not read: {path}: {reason}"), file=sys.stderr)
     return collection.open()
@@ -123,10 +117,8 @@ def _ingest_documents(
 ) -> Generation:
     assert dataset.documents is not None
     documents = list(dataset.documents())
-    tokens = token_encoder(embedder)
-    space = TokenSpace.of(tokens)
-    with collection.writer(embedder, settings.chunk, rebuild=True, task="evaluate", tokens=space) as writer:
-        add_documents(writer, counted(documents, "indexing documents"), embedder, settings.chunk, tokens)
+    with collection.writer(embedder, settings.chunk, rebuild=True, task="evaluate") as writer:
+        add_documents(writer, counted(documents, "indexing documents"), embedder, settings.chunk)
         return writer.publish()
 
 
@@ -138,14 +130,12 @@ def add_documents(
     documents: Iterable[Document],
     embedder: Embedder,
     settings: ChunkSettings,
-    tokens: TokenEncoder | None = None,
 ) -> None:
     """Cut, embed and store documents."""
     add_cut(
         writer,
         ((each, split(each, embedder.count_tokens, embedder.max_tokens, settings)) for each in documents),
         embedder,
-        tokens,
     )
 
 
@@ -153,34 +143,29 @@ def add_cut(
     writer: Writer,
     documents: Iterable[tuple[Document, Sequence[Chunk]]],
     embedder: Embedder,
-    tokens: TokenEncoder | None = None,
 ) -> None:
     """Embed and store documents that are cut already; equal passages are embedded once."""
     waiting: list[tuple[Document, Sequence[Chunk]]] = []
     for document in documents:
         waiting.append(document)
         if sum(len(chunks) for _, chunks in waiting) >= EMBEDDED_TOGETHER:
-            _store(writer, waiting, embedder, tokens)
+            _store(writer, waiting, embedder)
             waiting = []
-    _store(writer, waiting, embedder, tokens)
+    _store(writer, waiting, embedder)
 
 
 def _store(
     writer: Writer,
     batch: Sequence[tuple[Document, Sequence[Chunk]]],
     embedder: Embedder,
-    tokens: TokenEncoder | None,
 ) -> None:
     import numpy as np
 
-    tokens = tokens if writer.wants_tokens else None
     texts = {text_hash(chunk): chunk.searchable for _, chunks in batch for chunk in chunks}
-    vectors, matrices = writer.known_vectors(list(texts)), writer.known_tokens(list(texts))
-    known = vectors.keys() & matrices if tokens else vectors.keys()
-    new = encode({digest: texts[digest] for digest in texts.keys() - known}, embedder, tokens)
-    vectors, matrices = vectors | new[0], matrices | new[1]
+    vectors = writer.known_vectors(list(texts))
+    new = [digest for digest in texts if digest not in vectors]
+    vectors |= zip(new, embedder.embed_passages([texts[digest] for digest in new]))
     for document, chunks in batch:
         rows = [vectors[text_hash(chunk)] for chunk in chunks]
         matrix = np.array(rows, np.float32).reshape(len(rows), embedder.dimension)
-        own = [matrices[text_hash(chunk)] for chunk in chunks] if tokens else ()
-        writer.put_document(document, [document.path], chunks, matrix, own)
+        writer.put_document(document, [document.path], chunks, matrix)

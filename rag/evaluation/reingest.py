@@ -15,10 +15,8 @@ from pathlib import Path
 
 from rag.embedding import load_embedder
 from rag.evaluation.corpus import add_cut
-from rag.late import load_token_encoder
 from rag.settings import load_settings
 from rag.store.generation import Collection, Generation
-from rag.store.manifest import TokenSpace
 from rag.types import Chunk, Document, Section
 
 
@@ -27,12 +25,11 @@ def main(source: str, target: str) -> None:
     embedder = load_embedder(settings.embedding)
     with Collection(Path(source)).open() as generation:
         documents = cut_documents(generation)
-    tokens = load_token_encoder(settings.retrieval, embedder)
     embedder.embed_query("warm up")
     start = time.perf_counter()
-    space, new = TokenSpace.of(tokens), Collection(Path(target))
-    with new.writer(embedder, settings.chunk, task="benchmark", tokens=space) as writer:
-        add_cut(writer, documents, embedder, tokens)
+    new = Collection(Path(target))
+    with new.writer(embedder, settings.chunk, task="benchmark") as writer:
+        add_cut(writer, documents, embedder)
         with writer.publish() as published:
             done = {"chunks": published.chunk_count, "seconds": time.perf_counter() - start}
     print(json.dumps(done))

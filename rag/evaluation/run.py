@@ -13,7 +13,6 @@ from rag.evaluation.corpus import open_corpus
 from rag.evaluation.datasets import Dataset, load_dataset
 from rag.evaluation.judge import Judge
 from rag.evaluation.measure import Values, measure_answers, measure_retrieval
-from rag.late import load_token_encoder
 from rag.reranking import load_reranker
 from rag.retrieval import Retriever
 from rag.settings import Settings
@@ -73,8 +72,7 @@ def evaluate(options: Options, settings: Settings) -> Outcome:
 def _retriever(dataset: Dataset, settings: Settings) -> Iterator[Retriever]:
     embedder = load_embedder(settings.embedding)
     with open_corpus(dataset, embedder, settings) as generation:
-        reranker, tokens = load_reranker(settings.retrieval), load_token_encoder(settings.retrieval, embedder)
-        yield Retriever(generation, embedder, reranker, settings.retrieval, tokens)
+        yield Retriever(generation, embedder, load_reranker(settings.retrieval), settings.retrieval)
 
 
 @contextmanager

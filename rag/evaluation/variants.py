@@ -61,7 +61,7 @@ class Variant:
 
 DEFAULT = Variant("", "default")
 
-SEARCHES, FUSION, CUTTING, CONTEXT, WORDS, NAMES, REPEATED, AROUND, REREADING, LATE = GROUPS = (
+SEARCHES, FUSION, CUTTING, CONTEXT, WORDS, NAMES, REPEATED, AROUND, REREADING = GROUPS = (
     "Searches and embedder",
     "Fusion",
     "Passage size",
@@ -71,9 +71,7 @@ SEARCHES, FUSION, CUTTING, CONTEXT, WORDS, NAMES, REPEATED, AROUND, REREADING, L
     "Repetitions",
     "Neighbours",
     "Rereading",
-    "Late interaction",
 )
-SEARCH_ONLY = {"retrieval.rerank": "off", "retrieval.late_interaction": "off"}
 ALONE = {"BM25": 0, "vectors": 1}
 """A search and the cosine's share in the fused score with which it decides alone."""
 SIZES = ((100, 0), (150, 0), (150, 30), (200, 30), (200, 60), (300, 0), (400, 60))
@@ -87,12 +85,11 @@ def variants() -> list[Variant]:
     """All variants but the default; those of a model that is not installed are left out."""
     return [
         *(
-            Variant(SEARCHES, f"{name} alone", {WEIGHT: share, **SEARCH_ONLY})
+            Variant(SEARCHES, f"{name} alone, not reread", {WEIGHT: share, "retrieval.rerank": "off"})
             for name, share in ALONE.items()
         ),
-        Variant(SEARCHES, "both fused", SEARCH_ONLY),
-        Variant(SEARCHES, "both fused, token vectors", {"retrieval.rerank": "off"}),
-        Variant(SEARCHES, "both fused, reread", {"retrieval.late_interaction": "off"}),
+        Variant(SEARCHES, "both fused, not reread", {"retrieval.rerank": "off"}),
+        *(Variant(SEARCHES, f"{name} alone, reread", {WEIGHT: share}) for name, share in ALONE.items()),
         *_another_embedder(),
         *_tried(FUSION, "cosine's share {}", (0.5, 0.7, 0.9), WEIGHT),
         *_tried(FUSION, "reciprocal ranks, cosine's share {}", (0.5, 0.8), WEIGHT, fusion=reciprocal_ranks),
@@ -123,8 +120,6 @@ def variants() -> list[Variant]:
         *_tried(REREADING, "a logit is worth {}", (0.02, 0.04, 0.15), "retrieval.rerank_weight"),
         *_tried(REREADING, "two where one leads by {}", (0.05, 0.2), "retrieval.rerank_lead"),
         *_tried(REREADING, "as many whatever leads", (0,), "retrieval.rerank_lead"),
-        *_tried(LATE, "token vectors' score is worth {}", (0.5, 2, 4), "retrieval.late_weight"),
-        *_tried(LATE, "token vectors of {} candidates", (15, 60), "retrieval.late_depth"),
     ]
 
 

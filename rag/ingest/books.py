@@ -36,14 +36,13 @@ class Books:
         files: Sequence[File],
         chunks: Sequence[Chunk],
         vectors: NDArray[np.float32],
-        tokens: Sequence[NDArray[np.uint8]] = (),
     ) -> None:
         """Add a document that `files` hold; what they held before goes, unless other files hold it too."""
         if self.adopt(document.id, files):
             return  # the file changed while it was read, and is now like another
         row = _row(document, chunks)
         paths = [file.path for file in files]
-        self._writer.put_document(document, paths, chunks, vectors, tokens)
+        self._writer.put_document(document, paths, chunks, vectors)
         for file in files:
             self._put(replace(row, path=file.path, size=file.size, mtime_ns=file.mtime_ns))
 

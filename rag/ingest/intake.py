@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from rag.embedding import Embedder
 from rag.errors import DocumentError
@@ -14,12 +15,14 @@ from rag.ingest.chunking import split
 from rag.ingest.progress import Progress, Tell
 from rag.ingest.sandbox import ParserPool
 from rag.ingest.stop import Stop
-from rag.late import TokenEncoder, Tokens, Vectors, encode
 from rag.settings import Settings
 from rag.store.chunks import text_hash
 from rag.store.generation import Generation, Writer
-from rag.store.manifest import TokenSpace
 from rag.types import Chunk, Document
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 PENDING_CHUNKS = 128
 """Documents wait for company until they have so many chunks, so that small files are embedded together."""
@@ -37,29 +40,20 @@ class Tally:
     done: set[str] = field(default_factory=set)
     failures: dict[str, str] = field(default_factory=dict)
     remarks: dict[str, str] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
 
 
 class Known:
     """Vectors that need no embedding: of the generation below, of this run, of the index to be replaced."""
 
-    def __init__(self, writer: Writer, replaced: Generation | None, space: TokenSpace | None = None) -> None:
+    def __init__(self, writer: Writer, replaced: Generation | None) -> None:
         self._writer = writer
         self._replaced = replaced
-        self._tokens = replaced.tokens if replaced and replaced.manifest.tokens == space else None
 
-    def vectors(self, hashes: Sequence[str]) -> Vectors:
+    def vectors(self, hashes: Sequence[str]) -> dict[str, NDArray[np.float32]]:
         known = self._writer.known_vectors(hashes)
         if self._replaced:
             rows = self._replaced.rows.rows_by_hash([each for each in hashes if each not in known])
             known |= dict(zip(rows, self._replaced.vectors.reconstruct(list(rows.values()))))
-        return known
-
-    def tokens(self, hashes: Sequence[str]) -> Tokens:
-        known = self._writer.known_tokens(hashes)
-        if self._replaced and self._tokens:
-            rows = self._replaced.rows.rows_by_hash([each for each in hashes if each not in known])
-            known |= dict(zip(rows, self._tokens.read(list(rows.values()))))
         return known
 
 
@@ -84,10 +78,9 @@ class Intake:
         tell: Tell,
         stop: Stop,
         tally: Tally,
-        tokens: TokenEncoder | None = None,
     ) -> None:
         self._books = Books(writer)
-        self._writer, self._tokens = writer, tokens
+        self._writer = writer
         self._stop = stop
         self._known, self._embedder, self._settings = known, embedder, settings
         self._tell, self._tally = tell, tally
@@ -169,40 +162,24 @@ class Intake:
         pending, self._pending = self._pending, []
         texts = {text_hash(chunk): chunk.searchable for cut in pending for chunk in cut.chunks}
         vectors = self._known.vectors(list(texts))
-        encoder = self._tokens if self._writer.wants_tokens else None
-        tokens = self._known.tokens(list(texts)) if encoder else {}
-        known = vectors.keys() & tokens if encoder else set(vectors)
-        unknown = sorted(texts.keys() - known, key=lambda each: (len(texts[each]), each))
+        unknown = sorted(texts.keys() - vectors.keys(), key=lambda each: (len(texts[each]), each))
         for start in range(0, len(unknown), EMBEDDED_TOGETHER):
             if self._stop.asked:
                 break
             batch = unknown[start : start + EMBEDDED_TOGETHER]
-            new = encode({each: texts[each] for each in batch}, self._embedder, encoder)
-            vectors.update(new[0])
-            tokens.update(new[1])
-            known.update(batch)
+            vectors |= zip(batch, self._embedder.embed_passages([texts[each] for each in batch]))
             self._tally.embedded += len(batch)
             trim()
-            self._report_progress(pending, len(known), len(known) / len(texts))
+            self._report_progress(pending, len(vectors), len(vectors) / len(texts))
         for cut in pending:
             hashes = [text_hash(chunk) for chunk in cut.chunks]
-            if not known.issuperset(hashes):
+            if not vectors.keys() >= set(hashes):
                 continue
             own = np.stack([vectors[each] for each in hashes])
-            self._books.store(cut.document, cut.files, cut.chunks, own, [tokens[h] for h in hashes if tokens])
+            self._books.store(cut.document, cut.files, cut.chunks, own)
             self._tally.chunks += len(cut.chunks)
             self._count(cut.files)
-        self._keep_within(self._settings.retrieval.token_vectors_mb)
         self._report_progress()
-
-    def _keep_within(self, limit_mb: int) -> None:
-        if self._writer.token_bytes <= limit_mb * 2**20:
-            return
-        self._writer.drop_tokens()
-        self._tally.notes.append(
-            f"token vectors would take more than retrieval.token_vectors_mb = {limit_mb} MiB, so the index "
-            "does without them; more passages are reread instead"
-        )
 
     def _finished(self, files: Sequence[File]) -> None:
         self._count(files)

@@ -15,11 +15,10 @@ from rag.ingest.changes import Changes, Found, compare, find, with_others
 from rag.ingest.intake import Intake, Known, Tally
 from rag.ingest.progress import Progress, Tell
 from rag.ingest.stop import Stop
-from rag.late import TokenEncoder
 from rag.settings import Settings
 from rag.store.generation import Collection, Generation
 from rag.store.ledger import LedgerRow
-from rag.store.manifest import EmbedderIdentity, TokenSpace
+from rag.store.manifest import EmbedderIdentity
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +27,7 @@ class IngestReport:
 
     Files are counted below the ingested roots. `chunks` were added in this run, `embedded` of them
     anew; `failures` and `remarks` map paths to reasons, failures of earlier runs that still stand
-    included; `notes` are about the whole index. `generation` is the live one, None where nothing was
-    ever published.
+    included. `generation` is the live one, None where nothing was ever published.
     """
 
     collection: str
@@ -41,7 +39,6 @@ class IngestReport:
     removed: int
     failures: dict[str, str]
     remarks: dict[str, str] = field(default_factory=dict)
-    notes: tuple[str, ...] = ()
     hidden: int = 0
     excluded: int = 0
     binary: int = 0
@@ -61,7 +58,6 @@ def ingest(
     dry_run: bool = False,
     retry_failed: bool = False,
     stop: Stop | None = None,
-    tokens: TokenEncoder | None = None,
 ) -> IngestReport:
     """Bring the index in line with the files below `roots`; files of other roots are left alone.
 
@@ -81,13 +77,10 @@ def ingest(
         if not dry_run and not (old and not rebuild and not changes and _matches(old, embedder, settings)):
             if old and not rebuild:
                 old.close()  # the writer opens it again, and may find that another process has published
-            space = TokenSpace.of(tokens)
-            writer = stack.enter_context(
-                collection.writer(embedder, settings.chunk, rebuild=rebuild, tokens=space)
-            )
+            writer = stack.enter_context(collection.writer(embedder, settings.chunk, rebuild=rebuild))
             changes = _compare(found, writer.base, retry_failed, progress)
-            known = Known(writer, old if rebuild and old and _same_space(old, embedder) else None, space)
-            changed = Intake(writer, known, embedder, settings, progress, stop, tally, tokens).run(changes)
+            known = Known(writer, old if rebuild and old and _same_space(old, embedder) else None)
+            changed = Intake(writer, known, embedder, settings, progress, stop, tally).run(changes)
             # a rebuild that was stopped holds less than the index that it would replace
             if changed and not (tally.interrupted and rebuild and old):
                 progress(Progress("publishing", share=1.0))
@@ -104,7 +97,7 @@ def remove(path: Path, collection: Collection) -> tuple[int, Generation]:
     with collection.open() as live:
         manifest = live.manifest
     kept = (manifest.embedder, manifest.chunking, manifest.lexical)
-    with collection.writer(*kept, task="remove", tokens=manifest.tokens) as writer:
+    with collection.writer(*kept, task="remove") as writer:
         books = Books(writer)
         wanted = Found((path.resolve(),), (), {}, 0, 0, 0)
         gone = [row for row in list(books.rows) if wanted.covers(row)]
@@ -172,7 +165,6 @@ def _report(
         removed=len(changes.gone),
         failures=failed_before | dict(changes.unreadable) | tally.failures,
         remarks=tally.remarks,
-        notes=tuple(tally.notes),
         hidden=found.hidden,
         excluded=found.excluded,
         binary=found.binary,

@@ -21,7 +21,6 @@ from rag.store.manifest import (
     EmbedderIdentity,
     Manifest,
     Pointer,
-    TokenSpace,
     fix,
     read_current,
     read_manifest,
@@ -103,15 +102,13 @@ class Collection:
         lexical: LexicalSettings = LexicalSettings(),  # noqa: B008 - frozen
         rebuild: bool = False,
         task: str = "ingest",
-        tokens: TokenSpace | None = None,
     ) -> Writer:
         """Start the next generation on top of the live one, or from nothing with `rebuild`.
 
         `embedder` is an Embedder or an EmbedderIdentity; `task` is what a second writer is told.
-        With `tokens` passages come with token vectors, unless the live generation's came without.
         Raises IndexLocked, IndexMismatch (other embedder or settings), IndexDamaged, IndexWriteFailed.
         """
-        manifest = Manifest(EmbedderIdentity.of(embedder), chunking, lexical, tokens=tokens)
+        manifest = Manifest(EmbedderIdentity.of(embedder), chunking, lexical)
         lock = self._take_lock(task)
         base = None
         try:

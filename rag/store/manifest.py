@@ -23,7 +23,6 @@ CURRENT = "CURRENT"
 VECTORS = "vectors.faiss"
 CHUNKS = "chunks.sqlite"
 LEXICAL = "lexical"
-TOKENS = "tokens"
 _CURRENT_LINE = re.compile(r"(gen-(\d{6,}))[ ]([0-9a-f]{64})")
 
 
@@ -71,19 +70,6 @@ class EmbedderIdentity:
 
 
 @dataclass(frozen=True, slots=True)
-class TokenSpace:
-    """What the token vectors were made with: two indexes whose `space` is equal can be compared."""
-
-    space: str
-    dimension: int
-
-    @classmethod
-    def of(cls, encoder: Any) -> TokenSpace | None:
-        """That of a TokenEncoder; None of none."""
-        return cls(encoder.space, encoder.dimension) if encoder else None
-
-
-@dataclass(frozen=True, slots=True)
 class FileEntry:
     """Size in bytes and sha256, in hex, of one file."""
 
@@ -102,10 +88,7 @@ class Counts:
 
 @dataclass(frozen=True, slots=True)
 class Manifest:
-    """A generation's own description; `files` are all its files but this one.
-
-    With `tokens`, every passage has token vectors; without, none has.
-    """
+    """A generation's own description; `files` are all its files but this one."""
 
     embedder: EmbedderIdentity
     chunking: ChunkSettings
@@ -115,7 +98,6 @@ class Manifest:
     created: str = ""
     footnote: str = ""
     schema: int = SCHEMA_VERSION
-    tokens: TokenSpace | None = None
 
     @property
     def size_bytes(self) -> int:
@@ -150,8 +132,7 @@ class Manifest:
             fields["chunking"] = ChunkSettings(**fields["chunking"])
             fields["lexical"] = LexicalSettings(**fields["lexical"])
             fields["counts"] = Counts(**fields["counts"])
-            if fields.get("tokens"):  # indexes from before there were token vectors lack the key
-                fields["tokens"] = TokenSpace(**fields["tokens"])
+            fields.pop("tokens", None)  # once there were token vectors, which nothing reads any more
             fields["files"] = {name: FileEntry(**entry) for name, entry in fields["files"].items()}
             return cls(**fields)
         except (ValueError, TypeError, KeyError, AttributeError) as error:

@@ -13,7 +13,6 @@ from rag.store.lexical import LexicalIndex
 from rag.store.manifest import (
     CHUNKS,
     LEXICAL,
-    TOKENS,
     VECTORS,
     Manifest,
     Pointer,
@@ -22,7 +21,6 @@ from rag.store.manifest import (
     folder_name,
     read_manifest,
 )
-from rag.store.tokens import TokenVectors
 from rag.store.vectors import VectorIndex
 from rag.types import Chunk
 
@@ -34,8 +32,7 @@ if TYPE_CHECKING:
 class Generation:
     """Vectors, words and texts that belong together; every method may be called from any thread.
 
-    A chunk's row number is its id in `vectors`, `lexical` and `tokens`. Close it, or use it in a `with`.
-    `tokens` is None where no passage has token vectors.
+    A chunk's row number is its id in `vectors` and `lexical`. Close it, or use it in a `with`.
     """
 
     def __init__(self, folder: Path, number: int, manifest: Manifest) -> None:
@@ -46,8 +43,6 @@ class Generation:
         try:
             self.vectors = VectorIndex.open(folder / VECTORS)
             self.lexical = LexicalIndex.open(folder / LEXICAL, manifest.lexical)
-            space = manifest.tokens
-            self.tokens = TokenVectors(folder / TOKENS, space.dimension) if space else None
         except BaseException:
             self.rows.close()
             raise

@@ -38,10 +38,7 @@ def check(generation: Generation) -> Report:
 
 def _ids(generation: Generation) -> Iterator[str]:
     rows = set(generation.chunk_ids().tolist())
-    parts = [("vectors", generation.vectors.ids()), ("words", generation.lexical.ids())]
-    if generation.tokens:
-        parts.append(("token vectors", generation.tokens.ids()))
-    for part, ids in parts:
+    for part, ids in (("vectors", generation.vectors.ids()), ("words", generation.lexical.ids())):
         found = ids.tolist()
         if missing := rows.difference(found):
             yield f"chunks without {part}: {sorted(missing)[:SHOWN]}"

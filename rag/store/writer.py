@@ -8,7 +8,6 @@ import shutil
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +31,6 @@ from rag.store.manifest import (
     CHUNKS,
     LEXICAL,
     MANIFEST,
-    TOKENS,
     VECTORS,
     Counts,
     FileEntry,
@@ -41,7 +39,6 @@ from rag.store.manifest import (
     folder_name,
 )
 from rag.store.reader import Generation
-from rag.store.tokens import TokenWriter
 from rag.store.vectors import VectorIndex
 from rag.types import Chunk, Document
 
@@ -64,10 +61,7 @@ class Writer:
         self.folder = folder
         self.base = base
         self.changed = base is None
-        # either all passages have token vectors of one space or none has
-        tokens = manifest.tokens if base is None or base.manifest.tokens == manifest.tokens else None
-        self._manifest = replace(manifest, tokens=tokens)
-        self._tokens: TokenWriter | None = None
+        self._manifest = manifest
         self._lock = lock
         self._step = step
         self._closed = False
@@ -92,61 +86,25 @@ class Writer:
             known | dict(zip(new, self._editable_vectors().reconstruct(list(new.values())))) if new else known
         )
 
-    @property
-    def wants_tokens(self) -> bool:
-        """Whether documents have to be put with token vectors."""
-        return self._tokens is not None
-
-    @property
-    def token_bytes(self) -> int:
-        """Size of all token vectors, what was removed from `base` included."""
-        return self._tokens.size_bytes if self._tokens else 0
-
-    def known_tokens(self, hashes: Sequence[str]) -> dict[str, NDArray[np.uint8]]:
-        """Token vectors, (tokens, dimension), by text hash: of those that this writer or `base` holds."""
-        if self._tokens is None:
-            return {}
-        new = self._rows.rows_by_hash(hashes)
-        added = self._tokens.read(new.values())
-        known = {digest: added[row] for digest, row in new.items() if row in added}
-        if self.base and self.base.tokens:
-            rows = self.base.rows.rows_by_hash([each for each in hashes if each not in known])
-            known |= dict(zip(rows, self.base.tokens.read(list(rows.values()))))
-        return known
-
-    def drop_tokens(self) -> None:
-        """Do without token vectors, those of `base` included."""
-        with self._changing():
-            if self._tokens:
-                self._tokens.discard()
-                shutil.rmtree(self._work / TOKENS)
-            self._tokens, self._manifest = None, replace(self._manifest, tokens=None)
-
     def put_document(
         self,
         document: Document,
         paths: Sequence[str],
         chunks: Sequence[Chunk],
         vectors: NDArray[np.float32],
-        tokens: Sequence[NDArray[np.uint8]] = (),
     ) -> None:
         """Add or replace a document that the files `paths` hold; `vectors`: (len(chunks), dimension).
 
-        `tokens` are each chunk's token vectors, needed where `wants_tokens` and else left alone.
         A path that another document held is taken from it, and a document without paths goes.
         Interrupted, it leaves the document out. Raises ValueError, IndexWriteFailed.
         """
         if len(chunks) != len(vectors) or any(chunk.document_id != document.id for chunk in chunks):
             raise ValueError(f"chunks and vectors do not belong to document {document.id}")
-        if self.wants_tokens and len(tokens) != len(chunks):
-            raise ValueError(f"{len(tokens)} token vectors for {len(chunks)} chunks")
         with self._changing():
             self._forget(document.id)
             try:
                 rows = self._rows.add_document(document, chunks)
                 self._editable_vectors().add(rows, vectors)
-                if self._tokens:
-                    self._tokens.add(rows, tokens)
                 for row, chunk in zip(rows, chunks):
                     self._lexical.add(row, chunk.searchable)
                 self._own(document.id, paths or [document.path])
@@ -213,9 +171,6 @@ class Writer:
         self._step("make folder")
         self._work.mkdir()
         settings = self._manifest.lexical
-        if space := self._manifest.tokens:
-            base = self.base.tokens if self.base else None
-            self._tokens = TokenWriter(self._work / TOKENS, space.dimension, base)
         if self.base is None:
             self._rows = ChunkStore.create(self._work / CHUNKS)
             self._lexical = LexicalIndex.create(self._work / LEXICAL, settings)
@@ -254,22 +209,18 @@ class Writer:
         else:
             assert self.base is not None
             files.link_or_copy(self.base.folder / VECTORS, self._work / VECTORS)
-        parts = {"words": self._lexical.ids()}
-        if self._tokens:
-            self._step("save tokens")
-            parts["token vectors"] = self._tokens.finish(self._removed)
-        counts = self._agreed_counts(parts)
+        counts = self._agreed_counts()
         self._step("close rows")
         self._close_parts()  # Windows renames no folder with open files in it
         return counts
 
-    def _agreed_counts(self, parts: dict[str, NDArray[np.int64]]) -> Counts:
+    def _agreed_counts(self) -> Counts:
         vectors = self._vectors
         if vectors is None:
             assert self.base is not None
             vectors = self.base.vectors
         rows = sorted(self._rows.rows())
-        for part, ids in {"vectors": vectors.ids(), **parts}.items():
+        for part, ids in (("vectors", vectors.ids()), ("words", self._lexical.ids())):
             if sorted(ids.tolist()) != rows:
                 raise IndexWriteFailed(
                     f"the new index contradicts itself: {len(rows)} chunks, but {part} for {len(ids)}; "
@@ -289,9 +240,8 @@ class Writer:
         for name in files.list_files(self._work):
             if name not in linked:
                 files.sync_file(self._work / name)
-        for folder in (LEXICAL, TOKENS) if self._tokens else (LEXICAL,):
-            files.sync_folder(self._work / folder)
-        files.sync_folder(self._work)
+        for folder in (self._work / LEXICAL, self._work):
+            files.sync_folder(folder)
         return text
 
     def _linked_files(self) -> dict[str, FileEntry]:
@@ -323,8 +273,6 @@ class Writer:
         self._step("done")
 
     def _close_parts(self) -> None:
-        if self._tokens:
-            self._tokens.discard()
         for part in ("_lexical", "_rows"):
             if hasattr(self, part):
                 getattr(self, part).close()

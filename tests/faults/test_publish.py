@@ -26,7 +26,7 @@ POSIX_ONLY = pytest.mark.skipif(
 )
 
 STEPS_FROM_NOTHING = [
-    "make folder", "commit words", "save vectors", "save tokens", "close rows", "hash", "write manifest",
+    "make folder", "commit words", "save vectors", "close rows", "hash", "write manifest",
     "flush", "rename folder", "write CURRENT aside", "replace CURRENT", "flush folder", "delete old", "done",
 ]  # fmt: skip
 STEPS = ["make folder", "copy rows", "link words", *STEPS_FROM_NOTHING[1:]]
