@@ -91,7 +91,7 @@ class Retriever:
         each = self._one_each(question, fused) if asks_of_several(question) else []
         depth = max(depth or self.settings.top_k, len(each))
         in_turn = self._read([*each, *(row for row in _best_first(fused) if row not in each)], scope)
-        most = max(depth, self.settings.rerank_pairs)
+        most = max(depth, self.settings.rerank_pairs if self.reranker else 0)
         thinned = thin(in_turn, most, self.settings.per_document, question, len(each), self._alike)
         final = {row: fused[row] for row in thinned.kept}
         readings = self._readings(question, thinned.kept, final, len(each))
