@@ -32,7 +32,7 @@ def record(ablation: Ablation) -> dict[str, Any]:
         "sets": {name: _default(ablation, name) for name in ablation.sets},
         "rows": [row for row in rows if row["figures"]],
         "beaten_by": _beaten_by(rows),
-        "missing": [f"{variant.label} ({name})" for name, variant in ablation.missing()],
+        "missing": _missing(ablation),
     }
 
 
@@ -48,7 +48,8 @@ def markdown(found: Mapping[str, Any]) -> str:
         if rows and group == CUTTING and found["beaten_by"] is not None:
             lines += ["", _frontier(found["beaten_by"])]
     if found["missing"]:
-        lines += ["", "Not measured yet: " + "; ".join(found["missing"]) + "."]
+        lines += ["", "## Not measured yet", ""]
+        lines += [f"- {name}: {'; '.join(labels)}" for name, labels in found["missing"].items()]
     return "\n".join(lines) + "\n"
 
 
@@ -62,6 +63,14 @@ def _default(ablation: Ablation, name: str) -> dict[str, Any] | None:
         "figures": {figure: _mean(each) for figure, each in values.items()},
         "notes": result["notes"],
     }
+
+
+def _missing(ablation: Ablation) -> dict[str, list[str]]:
+    """For each set the labels of what is still to be measured on it."""
+    found: dict[str, list[str]] = {}
+    for name, variant in ablation.missing():
+        found.setdefault(name, []).append(variant.label)
+    return found
 
 
 def _row(ablation: Ablation, variant: Variant) -> dict[str, Any]:
