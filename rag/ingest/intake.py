@@ -173,7 +173,7 @@ class Intake:
             self._report_progress(pending, len(vectors), len(vectors) / len(texts))
         for cut in pending:
             hashes = [text_hash(chunk) for chunk in cut.chunks]
-            if not vectors.keys() >= set(hashes):
+            if not all(each in vectors for each in hashes):
                 continue
             own = np.stack([vectors[each] for each in hashes])
             self._books.store(cut.document, cut.files, cut.chunks, own)
