@@ -268,8 +268,6 @@ def test_another_embedder_is_one_setting_away_and_rebuilds_the_index(shell: Shel
     assert status == 3 and "--rebuild" in complaint
     status, figures = shell.json(shell.docs, "--rebuild")
     assert status == 0 and figures["chunks"] > 0
-    status, figures = shell.json(shell.docs)
-    assert status == 0 and figures["files"]["unchanged"] == 1
     del shell.env["FOOTNOTE_EMBEDDING_MODEL"]  # the index knows what made it
     asked = [sys.executable, str(CHECKOUT / "rag_query.py"), "--no-llm", "--json", "会员的会费是多少?"]
     done = subprocess.run(asked, env=shell.env, capture_output=True, encoding="utf-8", check=True)
