@@ -47,6 +47,20 @@ def test_start_does_not_wait_and_tells_when_the_model_is_ready():
     assert events[-1]["resident_bytes"] > 90_000_000
 
 
+def test_nothing_is_told_of_a_load_once_the_model_is_ready():
+    events = []
+
+    def listen_slowly(event):
+        if event["event"] in ("tensor", "memory"):
+            time.sleep(0.3)  # the model comes to be ready in the meantime
+        events.append(event["event"])
+
+    with start(plan(), listen_slowly) as model:
+        model.wait_ready()
+        time.sleep(1)
+    assert "memory" in events and events[-1] == "ready"
+
+
 def test_a_killed_worker_is_explained_to_who_waits_and_who_asks_later():
     with start(plan()) as model:
         stream = model.stream(LONG, Sampling(200))

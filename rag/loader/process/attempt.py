@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field
@@ -47,6 +48,7 @@ class Attempt:
         self._on_event, self._answer = on_event, answer
         self._began = time.monotonic()
         self._refusal: RagError | None = None
+        self._telling = threading.Lock()  # the watcher's thread tells nothing of a load once that is over
         self._reached, self._reading = Reached(), Reading(plan)
         on_event({"event": "trying", "engine": plan.engine, "quantization": plan.quantization})
         try:
@@ -109,7 +111,8 @@ class Attempt:
         self._watcher.look()
         resident, peak = self._watcher.now.resident, self._watcher.peak
         sanity = message.get("sanity", {})
-        self.loaded = Loaded(self.plan, seconds, peak.resident, peak.private, sanity)
+        with self._telling:
+            self.loaded = Loaded(self.plan, seconds, peak.resident, peak.private, sanity)
         self._watcher.slow_down()
         notes = (*self.plan.notes, *message["ready"].get("notes", ()))
         ready(self.loaded, ModelInfo(**{**message["ready"], "notes": notes}))
@@ -117,12 +120,13 @@ class Attempt:
 
     def _memory(self, sample: Sample) -> None:
         self._reached.sample = sample
-        if self.loaded:
-            return
-        if event := self._reading.event(sample.resident):
-            self._reached.event = event
-            self._on_event(event)
-        self._on_event({"event": "memory", "resident_bytes": sample.resident, "left_bytes": sample.left})
+        with self._telling:
+            if self.loaded:
+                return
+            if event := self._reading.event(sample.resident):
+                self._reached.event = event
+                self._on_event(event)
+            self._on_event({"event": "memory", "resident_bytes": sample.resident, "left_bytes": sample.left})
 
     def _over_cap(self, used: int) -> None:
         self._end(over_cap(self.plan, used, self.plan.max_memory_bytes or 0))
