@@ -1,104 +1,25 @@
-"""Files to index: what a second, third and interrupted run costs and leaves behind."""
+"""Files to index: what a second and a third run costs and leaves behind."""
 
 from __future__ import annotations
 
 import os
-import re
 import shutil
-import signal
-from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
-from zlib import crc32
 
-import numpy as np
 import pytest
 
-from rag.errors import IndexMismatch, IndexMissing, InputNotFound, UsageError
+from rag.errors import IndexMismatch, InputNotFound, UsageError
 from rag.ingest.books import coverage
-from rag.ingest.pipeline import IngestReport, ingest, remove
-from rag.ingest.progress import Progress
-from rag.ingest.stop import Stop
-from rag.settings import ChunkSettings, IngestSettings, Settings
+from rag.ingest.pipeline import ingest, remove
+from rag.settings import ChunkSettings
 from rag.store.generation import Collection
 from rag.types import Chunk
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-SETTINGS = Settings(ingest=IngestSettings(workers=1), chunk=ChunkSettings(tokens=40, overlap=8))
-
-
-class WordEmbedder:
-    """Counts words by their hash, so that texts with the same words are near each other."""
-
-    name, revision, dimension, max_tokens = "words", "1", 64, 100
-
-    def __init__(self, after: Callable[[], None] = lambda: None) -> None:
-        self.seen: list[str] = []
-        self._after = after
-
-    def count_tokens(self, texts: Sequence[str]) -> list[int]:
-        return [len(re.findall(r"\w+|[^\w\s]", text)) for text in texts]
-
-    def embed_passages(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        self.seen += texts
-        vectors = np.zeros((len(texts), self.dimension), np.float32)
-        for row, text in enumerate(texts):
-            for word in re.findall(r"\w+", text.lower()) or ["none"]:
-                vectors[row, crc32(word.encode()) % self.dimension] += 1
-        self._after()
-        return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
-
-    def embed_query(self, text: str) -> NDArray[np.float32]:
-        return self.embed_passages([text])[0]
-
-
-class Desk:
-    """A folder of documents, a collection, and a short way to run and look."""
-
-    def __init__(self, tmp_path: Path) -> None:
-        self.docs = tmp_path / "docs"
-        self.docs.mkdir()
-        self.collection = Collection(tmp_path / "index")
-        self.embedder = WordEmbedder()
-
-    def write(self, name: str, text: str | bytes) -> Path:
-        path = self.docs / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(text if isinstance(text, bytes) else text.encode())
-        return path
-
-    def run(self, *roots: Path, settings: Settings = SETTINGS, **options: object) -> IngestReport:
-        self.embedder.seen = []
-        return ingest(roots or [self.docs], self.collection, self.embedder, settings, **options)  # type: ignore[arg-type]
-
-    def holds(self) -> dict[str, tuple[str, ...]]:
-        """Text of each document, by the names of the files that hold it."""
-        with self.collection.open() as live:
-            return {
-                live.document_text(each.id): tuple(Path(path).name for path in each.paths)
-                for each in live.documents()
-            }
-
-    def ledger(self) -> dict[str, tuple[str, str]]:
-        with self.collection.open() as live:
-            return {Path(row.path).name: (row.status, row.reason) for row in live.ledger()}
-
-    def sound(self) -> None:
-        assert self.collection.verify().problems == ()
+from tests.desks import SETTINGS, Desk, WordEmbedder, counts, furnished
 
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Desk:
-    made = Desk(tmp_path)
-    made.write("cats.txt", "Cats purr when they are content.\n")
-    made.write("deep/dogs.md", "# Dogs\n\nDogs bark at strangers.\n")
-    return made
-
-
-def counts(report: IngestReport) -> tuple[int, int, int, int, int]:
-    return report.added, report.changed, report.unchanged, report.removed, len(report.failures)
+    return furnished(tmp_path)
 
 
 def test_files_become_searchable(desk: Desk) -> None:
@@ -355,82 +276,6 @@ def test_remove_takes_a_folder_out(desk: Desk) -> None:
     live.close()
     assert (count, list(desk.holds().values())) == (1, [("cats.txt",)])
     desk.sound()
-
-
-def interrupting(times: int) -> Callable[[], None]:
-    """Press Ctrl-C while the third batch is being embedded."""
-    calls = 0
-
-    def press() -> None:
-        nonlocal calls
-        calls += 1
-        if calls == 3:
-            for _ in range(times):
-                signal.raise_signal(signal.SIGINT)
-
-    return press
-
-
-def many(desk: Desk) -> None:
-    for name in "abcdef":
-        paragraphs = (
-            f"Paragraph {n} of file {name} has words of its own, enough for a passage. " for n in range(90)
-        )
-        desk.write(f"{name}.txt", "\n\n".join(p * 3 for p in paragraphs))
-
-
-def test_ctrl_c_keeps_what_is_complete(desk: Desk) -> None:
-    many(desk)
-    desk.embedder = WordEmbedder(interrupting(1))
-    with Stop().listening() as stop:
-        report = desk.run(stop=stop)
-    assert (report.interrupted, report.published) == (True, True)
-    assert 0 < report.added < 8
-    assert report.added == len(desk.holds())
-    desk.sound()
-    desk.embedder = WordEmbedder()
-    rest = desk.run()
-    assert counts(rest) == (8 - report.added, 0, report.added, 0, 0)
-    desk.sound()
-
-
-def test_ctrl_c_twice_publishes_nothing(desk: Desk) -> None:
-    many(desk)
-    desk.embedder = WordEmbedder(interrupting(2))
-    with Stop().listening() as stop, pytest.raises(KeyboardInterrupt):
-        desk.run(stop=stop)
-    with pytest.raises(IndexMissing):
-        desk.collection.open()
-
-
-def test_a_stopped_rebuild_leaves_the_old_index(desk: Desk) -> None:
-    desk.run()
-    many(desk)
-    desk.embedder = WordEmbedder(interrupting(1))
-    with Stop().listening() as stop:
-        report = desk.run(stop=stop, rebuild=True)
-    assert (report.interrupted, report.published, report.generation, report.added) == (True, False, 1, 0)
-    assert len(desk.holds()) == 2
-
-
-def test_ctrl_c_while_looking_ends_at_once(desk: Desk) -> None:
-    def press(now: Progress) -> None:
-        signal.raise_signal(signal.SIGINT)
-
-    with Stop().listening() as stop, pytest.raises(KeyboardInterrupt):
-        desk.run(progress=press, stop=stop)
-    assert not desk.collection.exists()
-
-
-def test_progress_rises_to_the_end(desk: Desk) -> None:
-    many(desk)
-    told: list[Progress] = []
-    report = desk.run(progress=told.append)
-    reading = [now for now in told if now.stage == "reading"]
-    assert [now.share for now in reading] == sorted(now.share for now in reading)
-    last = reading[-1]
-    assert (last.files, last.files_total, last.chunks, last.share) == (8, 8, report.chunks, 1.0)
-    assert [now.stage for now in told][-1] == "publishing"
 
 
 def test_what_is_read_back_is_what_was_embedded(desk: Desk) -> None:
