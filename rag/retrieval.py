@@ -74,7 +74,9 @@ class Retriever:
         self.settings = settings
         self._fusion = fusion or fuse
         self._alike = alike
+        # Kept, as an open generation never changes:
         self._scopes: dict[Filters, Scope] = {}
+        self._name_words: dict[str, frozenset[str]] = {}
 
     def search(self, question: str, depth: int | None = None, filters: Filters | None = None) -> list[Hit]:
         """The `depth` (by default `top_k`) most relevant passages, best first.
@@ -131,7 +133,7 @@ class Retriever:
 
     def scope(self, filters: Filters) -> Scope:
         """Where a search with these filters looks. Raises UsageError when that is nowhere."""
-        if filters not in self._scopes:  # an open generation never changes
+        if filters not in self._scopes:
             self._scopes[filters] = resolve(filters, self.generation)
         return self._scopes[filters]
 
@@ -163,11 +165,10 @@ class Retriever:
         """
         documents = self.generation.rows.document_ids(fused)
         names = self.generation.rows.names(list(set(documents.values())))
-        words = {
-            document: self._words(PurePath(path).stem) - self._words(title)
-            for document, (path, title) in names.items()
-        }
-        shares = named(self._asked(question), words)
+        for document, (path, title) in names.items():
+            if document not in self._name_words:
+                self._name_words[document] = self._words(PurePath(path).stem) - self._words(title)
+        shares = named(self._asked(question), {document: self._name_words[document] for document in names})
         if asks_for_latest(question) and not asks_of_several(question):
             shares |= dict.fromkeys(latest({document: path for document, (path, _) in names.items()}), 1.0)
         weight = self.settings.name_weight
