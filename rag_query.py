@@ -152,6 +152,7 @@ def _show_answer(
             case Done(answer):
                 out.write(lines.flush() + "\n\n" + render.footnotes(answer, out))
                 if flags.explain:
+                    out.write(explain.not_found(answer, out))
                     out.write(explain.left_out(answer, out) + explain.meter(answer, out))
                 if flags.why_not:
                     verdict = why_not(engine.retriever, answer, flags.why_not, filters)

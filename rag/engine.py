@@ -32,6 +32,7 @@ from rag.types import (
     Sources,
     Timings,
     Token,
+    Unsupported,
 )
 
 NOT_IN_DOCUMENTS = "Not in your documents."
@@ -42,6 +43,7 @@ SUPPORTING_TOKENS = 64
 
 
 Hits = tuple[Hit, ...]
+Piece = str | Token | Citation | Unsupported
 
 
 class Engine:
@@ -74,10 +76,13 @@ class Engine:
         clock.retrieved()
         yield Sources(hits)
         evidence = self.evidence.find(question, hits, found.several)
-        text, citations = "", []
+        text, citations, unsupported = "", [], []
         for piece in self._answer(question, hits, evidence, clock, cancel):
             if isinstance(piece, Citation):
                 citations.append(piece)
+                continue
+            if isinstance(piece, Unsupported):
+                unsupported.append(piece)
                 continue
             clock.spoke()
             token = piece if isinstance(piece, Token) else Token(piece)
@@ -86,12 +91,12 @@ class Engine:
         abstained = text == NOT_IN_DOCUMENTS
         model = self.model.info if self.model else None
         said = (question, text, tuple(citations), hits, abstained, model)
-        behind = found.dropped, clock.context, DISPUTED in text, evidence.confidence
+        behind = found.dropped, clock.context, DISPUTED in text, evidence.confidence, tuple(unsupported)
         yield Done(Answer(*said, clock.timings(), *behind))
 
     def _answer(
         self, question: str, hits: Hits, evidence: Evidence, clock: _Clock, cancel: threading.Event | None
-    ) -> Iterator[str | Token | Citation]:
+    ) -> Iterator[Piece]:
         """Text and footnotes, in the order in which they are to be shown."""
         if evidence.confidence < self.settings.refusal_threshold:
             yield NOT_IN_DOCUMENTS

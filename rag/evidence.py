@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import inf
 
-from rag.citations import content_words
 from rag.reranking import Reranker
 from rag.retrieval import sigmoid
 from rag.sentences import sentence_spans
 from rag.tabular import column_names
 from rag.types import Hit, Reading, Sentence, Span
+from rag.wording import content_words
 
 PASSAGES = 3
 """Passages whose sentences are scored: the answer's sentence is in one of the first three or nowhere."""

@@ -39,6 +39,20 @@ def left_out(answer: Answer, out: IO[str]) -> str:
     return "\n" + paint("Left out", "1", out) + "\n" + "".join(blocks)
 
 
+def not_found(answer: Answer, out: IO[str]) -> str:
+    """The sentences that no passage says, with the reason and the nearest place; "" where there is none."""
+    if not answer.unsupported:
+        return ""
+    lines = ["", paint("Not found", "1", out)]
+    for each in answer.unsupported:
+        nearest = f"; nearest: {each.hit.chunk.place}" if each.hit else ""
+        lines += [
+            _wrapped(f'- "{clean_line(each.sentence)}"', ""),
+            _wrapped(clean_line(each.problem + nearest)),
+        ]
+    return "\n".join(lines) + "\n"
+
+
 def meter(answer: Answer, out: IO[str]) -> str:
     """How full the prompt was, and which passages the model did not read for lack of room."""
     context = answer.context

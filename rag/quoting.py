@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from rag.citations import support
+from rag.claims import share
 from rag.evidence import Evidence
 from rag.types import Citation, Hit, Sentence, Token
 
@@ -37,7 +37,7 @@ def dispute(said: str, evidence: Evidence, hits: Sequence[Hit]) -> Iterator[Toke
     """What the documents say, where a reader is sure of an answer that a model's words do not hold."""
     best = next(iter(evidence.sentences), None)
     exact = _exact(best) if best else ""
-    if not best or not exact or evidence.confidence < SURE or support(exact, said) >= AGREES:
+    if not best or not exact or evidence.confidence < SURE or share(exact, said) >= AGREES:
         return
     yield Token(f"\n\n{DISPUTED} ")
     yield from quotes(replace(evidence, sentences=(best,), several=False), hits)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from rag.types import Answer, Citation, Hit
+from rag.types import Answer, Citation, Hit, Unsupported
 
 
 def answer_record(answer: Answer) -> dict[str, Any]:
@@ -30,6 +30,11 @@ def answer_record(answer: Answer) -> dict[str, Any]:
             "answer_tokens": timings.answer_tokens,
         },
         **({"disputed": True} if answer.disputed else {}),
+        **(
+            {"unsupported": [unsupported_record(each) for each in answer.unsupported]}
+            if answer.unsupported
+            else {}
+        ),
     }
 
 
@@ -44,6 +49,15 @@ def citation_record(citation: Citation) -> dict[str, Any]:
         "exact": citation.exact,
         "verified": citation.verified,
     }
+
+
+def unsupported_record(unsupported: Unsupported) -> dict[str, Any]:
+    """A sentence that was not found; `nearest` is the place to look at, None where nothing comes near."""
+    nearest = None
+    if unsupported.hit and unsupported.span:
+        chunk, (start, end) = unsupported.hit.chunk, unsupported.span
+        nearest = {"path": chunk.path, "page": chunk.page, "line": chunk.line, "quote": chunk.text[start:end]}
+    return {"sentence": unsupported.sentence, "problem": unsupported.problem, "nearest": nearest}
 
 
 def hit_record(hit: Hit) -> dict[str, Any]:

@@ -72,7 +72,6 @@ def footnotes(answer: Answer, out: IO[str]) -> str:
         lines += [
             f"{INDENT}{_fit(each, width() - len(INDENT))}" for each in quotes if each not in answer.text
         ]
-        lines += [f"{INDENT}not fully supported" for citation in cited if not citation.verified][:1]
     if answer.model:
         lines += [_fit(f"Note: {note}", width()) for note in answer.model.notes]
     return "".join(line + "\n" for line in lines)

@@ -195,8 +195,7 @@ class Citation:
     """A footnote: `quote` stands verbatim at `start:end` of the cited chunk's text.
 
     `number` is the footnote's `[n]` in the answer; `exact` is the few words that answer the
-    question, where a reader found them; `verified` is False when the cited passage does not
-    support the sentence that cites it.
+    question, where a reader found them; `verified`: the quote says what the sentence before the `[n]` does.
     """
 
     number: int
@@ -206,6 +205,19 @@ class Citation:
     end: int
     verified: bool
     exact: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unsupported:
+    """A sentence of a model's answer that the passages do not say, and why it counts as that.
+
+    `hit` and `span`, a place in its chunk's text, are what comes nearest; None where nothing does.
+    """
+
+    sentence: str
+    problem: str
+    hit: Hit | None = None
+    span: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,7 +264,8 @@ class Answer:
     """What the user is shown; `abstained` means "not in your documents".
 
     `disputed` means that a reader found an answer which the model does not give; the text shows both.
-    `confidence`, from 0 to 1, is how sure the reader is that the passages answer.
+    `confidence`, from 0 to 1, is how sure the reader is that the passages answer. `unsupported` are the
+    sentences of a model that are marked as not found.
     `dropped` is what the search left out, best first; `context` is None where no model read anything.
     """
 
@@ -267,6 +280,7 @@ class Answer:
     context: Context | None = None
     disputed: bool = False
     confidence: float = 0.0
+    unsupported: tuple[Unsupported, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,6 +26,8 @@ def main(arguments: Sequence[str]) -> int:
         return _compare(a, b, flags.json)
     if flags.make_questions:
         return _draft(flags.make_questions, flags.sample, flags.seed, flags.json)
+    if flags.dataset and flags.claims:
+        return _claims(flags.dataset, flags.claims, flags.seed, flags.json)
     if flags.dataset is None:
         raise console.UsageError(
             "evaluate.py needs a DATASET, --make-questions FOLDER, or --compare A B",
@@ -71,6 +73,18 @@ def _draft(folder: Path, most: int, seed: int, as_json: bool) -> int:
     return console.OK
 
 
+def _claims(dataset: Path, count: int, seed: int, as_json: bool) -> int:
+    from rag.evaluation.claims import measure_claims, table
+    from rag.settings import load_settings
+
+    figures = measure_claims(dataset, load_settings(), count, seed)
+    if as_json:
+        console.print_json(figures)
+    else:
+        print(console.clean(table(figures)), end="")
+    return console.OK
+
+
 def _compare(a: Path, b: Path, as_json: bool) -> int:
     from rag.evaluation.compare import compare, table
 
@@ -113,6 +127,12 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         metavar="FILE.png",
         type=Path,
         help="draw what refusing costs",
+    )
+    add(
+        "--claims",
+        metavar="N",
+        type=console.count,
+        help="instead: how many of N sentences of its documents, made false, are marked?",
     )
     add(
         "--make-questions",

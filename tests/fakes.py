@@ -10,10 +10,10 @@ from collections.abc import Generator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from rag.citations import content_words
 from rag.loader.base import Sampling, Usage
 from rag.reranking import Reranker
 from rag.types import Chunk, Hit, Message, ModelInfo
+from rag.wording import content_words
 
 
 class HashingEmbedder:

@@ -1,0 +1,100 @@
+"""What a source says and what it does not, one kind of mistake after the other."""
+
+import pytest
+
+from rag.claims import check, check_pair, share
+
+TESLA = (
+    "Nikola Tesla moved to Paris in 1882, where he was not paid more than $25 a week "
+    "by Thomas Edison's company."
+)
+
+
+@pytest.mark.parametrize(
+    ("claim", "source"),
+    [
+        (TESLA, TESLA),
+        ("Tesla moved to Paris in 1882.", TESLA),
+        ("In 1882, Tesla moved to Paris.", TESLA),
+        ("Tesla in 1882 moved to Paris.", TESLA),
+        ("Tesla was not paid more than 25 dollars a week.", TESLA),
+        ("Tesla was hired by Edison.", "Edison hired Tesla."),
+        ("Edison hired Tesla.", "Tesla was hired by Edison."),
+        ("Edison and Tesla met.", "Tesla and Edison met."),
+        ("Rome's king died.", "The king of Rome died."),
+        ("The fee isn't due.", "The fee is not due."),
+        ("The bridge carries twelve trains a day.", "The bridge carries 12 trains a day."),
+        ("It cost 2.5 million dollars.", "It cost $2,500,000."),
+        ("It opened in 1990.", "It was not until 1990 that it opened."),
+        (
+            "The tower built in 1889 attracts many paying visitors.",
+            "The tower, built in 1889, attracts paying visitors.",
+        ),
+    ],
+)
+def test_a_true_claim_is_supported(claim, source):
+    assert check(claim, source).problem == ""
+
+
+@pytest.mark.parametrize(
+    ("claim", "source", "problem"),
+    [
+        ("Tesla moved to Paris in 1883.", TESLA, "1883 is not there"),
+        ("Tesla moved to Rome in 1882.", TESLA, "Rome is not there"),
+        ("Tesla was not paid more than $25 a month.", TESLA, "month is not there"),
+        ("Tesla did not move to Paris in 1882.", TESLA, "it denies what is said there"),
+        ("Tesla was paid more than $25 a week.", TESLA, "it leaves out what is denied there"),
+        ("Edison moved to Paris in 1882.", TESLA, "it says so in another order"),
+        ("Paris is in France.", "France is in Paris.", "it says so of another"),
+        ("Teachers respect students.", "Students respect teachers.", "it says so in another order"),
+        ("Tesla hired Edison.", "Tesla was hired by Edison.", "it says so of another"),
+        ("Edison was hired by Tesla.", "Tesla was hired by Edison.", "it says so of another"),
+        ("Tesla was hired by Edison.", "Tesla hired Edison.", "it says so of another"),
+        ("He scored 30 goals in 12 games.", "He scored 12 goals in 30 games.", "is said of something else"),
+        ("It is 3 km long and 5 m wide.", "It is 3 m long and 5 km wide.", "is said of something else"),
+        (
+            "It began on 4 May and ended on 9 June.",
+            "It began on 9 May and ended on 4 June.",
+            "is said of something",
+        ),
+        ("Ford and Ford met.", "Ford and Opel met.", "Ford is said of something else"),
+        (
+            "It was until 1990 that it opened.",
+            "It was not until 1990 that it opened.",
+            "leaves out what is denied",
+        ),
+        ("The bank opens before noon.", "The bank opens after noon.", '"before" where "after" is said'),
+        ("Sales rose in 2023.", "Sales fell in 2023.", '"rose" where "fell" is said'),
+        ("The teachers left the old school early.", "The students left the old school early.", '"teachers"'),
+        ("It is what it is.", TESLA, "says nothing that can be checked"),
+    ],
+)
+def test_a_false_claim_is_not_and_the_problem_is_named(claim, source, problem):
+    assert problem in check(claim, source).problem
+
+
+def test_a_title_names_whom_a_pronoun_means_and_nobody_else():
+    assert check("Tesla moved to Paris.", "He moved to Paris.", "Nikola Tesla").supported
+    assert not check("Tesla moved to Paris.", "Edison moved to Paris.", "Nikola Tesla").supported
+    assert not check("He moved to Paris in 1882.", "He moved to Paris.", "Tesla in 1882").supported
+
+
+@pytest.mark.parametrize(
+    ("claim", "first", "second", "supported"),
+    [
+        ("Tesla worked in Graz and moved to Paris.", "Tesla worked in Graz.", "He moved to Paris.", True),
+        ("Tesla moved to Paris.", "Tesla worked in Graz.", "He moved to Paris.", True),
+        ("Dogs sleep sixteen hours a day.", "Cats sleep sixteen hours a day.", "Dogs sleep less.", False),
+        ("Edison moved to Paris.", "Edison hired engineers.", "Tesla moved to Paris.", False),
+        ("It opened in 1974 to visitors.", "In 1974 a law was passed.", "It opened to visitors.", False),
+        ("Tesla moved to Paris.", "Tesla moved to Paris.", "He stayed there.", False),
+    ],
+)
+def test_two_sentences_say_what_neither_says_alone(claim, first, second, supported):
+    assert check_pair(claim, first, second).supported == supported
+
+
+def test_the_share_counts_words_and_wants_every_number():
+    assert share("Cats sleep; dogs bark.", "Cats sleep sixteen hours.") == 0.5
+    assert share("The fee is 530 euros.", "The fee is 350 euros.") == 0.0
+    assert share("It is what it is.", "The fee is 350 euros a year.") == 0.0
