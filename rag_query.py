@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rag.engine import Engine
     from rag.filters import Filters
     from rag.loader.progress import View
+    from rag.types import Answer, Turn
 
 QUIET_S = 2.0
 """A model that loads sooner is not worth a bar."""
@@ -129,18 +130,25 @@ def _answer_record(
 
 
 def _show_answer(
-    engine: Engine, question: str, flags: argparse.Namespace, filters: Filters, loading: View
-) -> None:
+    engine: Engine,
+    question: str,
+    flags: argparse.Namespace,
+    filters: Filters,
+    loading: View,
+    history: Sequence[Turn] = (),
+) -> Answer:
     """Print sources, then the answer as it comes, then its footnotes; in between, how the model loads."""
     from rag import explain, render
-    from rag.types import Done, Sources, Token
+    from rag.types import Done, Sources, Standalone, Token
     from rag.why_not import why_not
 
     out = sys.stdout
     lines = render.Wrapper(render.width() if console.is_terminal(out) else None)
-    for event in engine.ask(question, filters=filters):
+    for event in engine.ask(question, filters=filters, history=history):
         loading.hide()
         match event:
+            case Standalone(whole):
+                out.write(render.standalone(whole, out))
             case Sources(hits):
                 out.write(render.sources(hits, out))
                 if flags.explain:
@@ -159,6 +167,7 @@ def _show_answer(
                     out.write(explain.why_not(verdict, out))
         out.flush()
         loading.hide(isinstance(event, Done))
+    return answer
 
 
 def _chat(engine: Engine, flags: argparse.Namespace, filters: Filters, loading: View) -> int:
@@ -166,9 +175,10 @@ def _chat(engine: Engine, flags: argparse.Namespace, filters: Filters, loading: 
     from rag.chat import questions
 
     loading.hide()
+    history: list[Turn] = []
     for question in questions():
         try:
-            _show_answer(engine, question, flags, filters, loading)
+            history.append(_show_answer(engine, question, flags, filters, loading, history).turn)
         except KeyboardInterrupt:
             print("\n(stopped)")
     return console.OK

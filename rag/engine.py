@@ -12,6 +12,7 @@ from rag.citations import footnoted, supported_only
 from rag.embedding import load_embedder
 from rag.evidence import Evidence, EvidenceFinder
 from rag.filters import Filters
+from rag.followups import standalone
 from rag.loader.base import LanguageModel, Report, Sampling, Usage
 from rag.places import index_root
 from rag.prompt import build_prompt
@@ -30,8 +31,10 @@ from rag.types import (
     Message,
     Prompt,
     Sources,
+    Standalone,
     Timings,
     Token,
+    Turn,
     Unsupported,
 )
 
@@ -62,22 +65,30 @@ class Engine:
         self.settings = settings
 
     def ask(
-        self, question: str, cancel: threading.Event | None = None, filters: Filters | None = None
+        self,
+        question: str,
+        cancel: threading.Event | None = None,
+        filters: Filters | None = None,
+        history: Sequence[Turn] = (),
     ) -> Iterator[Event]:
         """Stream `Sources`, then `Token`s, then `Done` with the whole answer.
 
+        A question that continues `history` is made to stand on its own, and `Standalone` says how, first.
         The tokens' texts joined are the answer's text. Setting `cancel` ends the model's words
         within a token; what was said until then is the answer. Raises ModelError, and UsageError when
         the filters let no document through.
         """
         clock = _Clock()
-        found = self.retriever.find(question, filters=filters)
+        whole = standalone(question, history)
+        if whole != question:
+            yield Standalone(whole)
+        found = self.retriever.find(whole, filters=filters, spoken=question if whole != question else "")
         hits = found.hits
         clock.retrieved()
         yield Sources(hits)
-        evidence = self.evidence.find(question, hits, found.several)
+        evidence = self.evidence.find(whole, hits, found.several)
         text, citations, unsupported = "", [], []
-        for piece in self._answer(question, hits, evidence, clock, cancel):
+        for piece in self._answer(whole, hits, evidence, clock, cancel):
             if isinstance(piece, Citation):
                 citations.append(piece)
                 continue
@@ -92,7 +103,7 @@ class Engine:
         model = self.model.info if self.model else None
         said = (question, text, tuple(citations), hits, abstained, model)
         behind = found.dropped, clock.context, DISPUTED in text, evidence.confidence, tuple(unsupported)
-        yield Done(Answer(*said, clock.timings(), *behind))
+        yield Done(Answer(*said, clock.timings(), *behind, whole))
 
     def _answer(
         self, question: str, hits: Hits, evidence: Evidence, clock: _Clock, cancel: threading.Event | None

@@ -29,6 +29,7 @@ def answer_record(answer: Answer) -> dict[str, Any]:
             "prompt_tokens": timings.prompt_tokens,
             "answer_tokens": timings.answer_tokens,
         },
+        **({"standalone": answer.standalone} if answer.continues else {}),
         **({"disputed": True} if answer.disputed else {}),
         **(
             {"unsupported": [unsupported_record(each) for each in answer.unsupported]}

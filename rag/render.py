@@ -48,6 +48,11 @@ class Wrapper:
         return f"\n{word}" if wraps else word
 
 
+def standalone(question: str, out: IO[str]) -> str:
+    """What a question that continues a conversation is taken to ask."""
+    return paint(f"Taken as: {clean_line(question)}", "2", out) + "\n"
+
+
 def sources(hits: Sequence[Hit], out: IO[str]) -> str:
     """One line a passage: its number, where it stands, and how it begins."""
     if not hits:

@@ -85,10 +85,16 @@ class Retriever:
         """
         return list(self.find(question, depth, filters).hits)
 
-    def find(self, question: str, depth: int | None = None, filters: Filters | None = None) -> Found:
-        """What `search` returns, and why it is that."""
+    def find(
+        self, question: str, depth: int | None = None, filters: Filters | None = None, spoken: str = ""
+    ) -> Found:
+        """What `search` returns, and why it is that.
+
+        `spoken` is what was asked literally, where the question was made of it and the conversation before:
+        both are searched for, and count the same.
+        """
         scope = self.scope(filters or Filters())
-        stages = self._candidates(question, scope)
+        stages = self._candidates([question, spoken] if spoken else [question], scope)
         fused = stages["fused"]
         each = self._one_each(question, fused) if asks_of_several(question) else []
         depth = max(depth or self.settings.top_k, len(each))
@@ -144,19 +150,27 @@ class Retriever:
             chunks = self.generation.chunks(batch)
             yield from ((row, scope.shown(chunks[row])) for row in batch)
 
-    def _candidates(self, question: str, scope: Scope) -> dict[str, Scores]:
-        """Scores of each stage before rereading: cosine, BM25, and both fused."""
+    def _candidates(self, questions: Sequence[str], scope: Scope) -> dict[str, Scores]:
+        """Scores of each stage before rereading: cosine, BM25, and both fused; the mean of all questions."""
+        searched = [self._search_both(question, scope) for question in questions]
+        rows = dict.fromkeys(row for dense, lexical, _ in searched for row in (*dense, *lexical))
+        fused = []
+        for question, (dense, lexical, query) in zip(questions, searched):
+            # A passage that only another search found still has a cosine: look its vector up.
+            unseen = [row for row in rows if row not in dense]
+            if unseen:
+                dense |= dict(zip(unseen, map(float, self.generation.vectors.reconstruct(unseen) @ query)))
+            scores = self._fusion(dense, lexical, self.settings.dense_weight)
+            fused.append(self._with_names(question, scores) if self.settings.name_weight else scores)
+        each_dense, each_lexical, _ = zip(*searched)
+        return {"dense": _mean(each_dense), "lexical": _mean(each_lexical), "fused": _mean(fused)}
+
+    def _search_both(self, question: str, scope: Scope) -> tuple[Scores, Scores, NDArray[np.float32]]:
+        """The cosines and the BM25 scores of the best passages, and the question's unit vector."""
         query = self.embedder.embed_query(question)
         dense = dict(_pairs(*self.generation.vectors.search(query, self.settings.dense_depth, scope.allowed)))
         lexical = dict(self.generation.lexical.search(question, self.settings.lexical_depth, scope.allowed))
-        # A passage that only the word search found still has a cosine: look its vector up.
-        unseen = [row for row in lexical if row not in dense]
-        if unseen:
-            dense |= dict(zip(unseen, map(float, self.generation.vectors.reconstruct(unseen) @ query)))
-        fused = self._fusion(dense, lexical, self.settings.dense_weight)
-        if self.settings.name_weight:
-            fused = self._with_names(question, fused)
-        return {"dense": dense, "lexical": lexical, "fused": fused}
+        return dense, lexical, query
 
     def _with_names(self, question: str, fused: Scores) -> Scores:
         """Passages of files whose names the question has words of gain, and so do those of the latest file.
@@ -240,6 +254,12 @@ def fuse(dense: Scores, lexical: Scores, dense_weight: float) -> Scores:
         row: dense_weight * cosine + (1 - dense_weight) * lexical.get(row, 0.0) / best
         for row, cosine in dense.items()
     }
+
+
+def _mean(each: Sequence[Scores]) -> Scores:
+    """Per row; a search that did not find it counts as 0."""
+    rows = dict.fromkeys(row for scores in each for row in scores)
+    return {row: sum(scores.get(row, 0.0) for scores in each) / len(each) for row in rows}
 
 
 def mix(fused: Scores, logits: Scores, weight: float) -> Scores:

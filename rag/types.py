@@ -247,6 +247,15 @@ class ModelInfo:
 
 
 @dataclass(frozen=True, slots=True)
+class Turn:
+    """An earlier question of a conversation, the form of it that stood on its own, and what was answered."""
+
+    question: str
+    standalone: str
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
 class Context:
     """What a model was given to read: `tokens` of the `budget_tokens` that a prompt may have.
 
@@ -265,7 +274,8 @@ class Answer:
 
     `disputed` means that a reader found an answer which the model does not give; the text shows both.
     `confidence`, from 0 to 1, is how sure the reader is that the passages answer. `unsupported` are the
-    sentences of a model that are marked as not found.
+    sentences of a model that are marked as not found. `standalone` is the question as it was searched for:
+    another than `question` where that continues a conversation.
     `dropped` is what the search left out, best first; `context` is None where no model read anything.
     """
 
@@ -281,11 +291,29 @@ class Answer:
     disputed: bool = False
     confidence: float = 0.0
     unsupported: tuple[Unsupported, ...] = ()
+    standalone: str = ""
+
+    @property
+    def continues(self) -> bool:
+        """Whether the question was made to stand on its own."""
+        return self.standalone not in ("", self.question)
+
+    @property
+    def turn(self) -> Turn:
+        """What the next question of the conversation needs of this one."""
+        return Turn(self.question, self.standalone or self.question, self.text)
+
+
+@dataclass(frozen=True, slots=True)
+class Standalone:
+    """Before the sources, where a question continues a conversation: what it is taken to ask."""
+
+    question: str
 
 
 @dataclass(frozen=True, slots=True)
 class Sources:
-    """First event of an answer: the passages it will rest on, best first."""
+    """First of an answer: the passages it will rest on, best first."""
 
     hits: tuple[Hit, ...]
 
@@ -305,4 +333,4 @@ class Done:
     answer: Answer
 
 
-Event = Sources | Token | Done
+Event = Standalone | Sources | Token | Done

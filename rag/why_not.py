@@ -98,8 +98,9 @@ class _Trial:
     ) -> None:
         self.answer = answer
         self.settings = retriever.settings
-        self.found: Found = retriever.find(answer.question, filters=filters)
-        self.whole = _whole_ranks(retriever, answer.question, filters)
+        asked, spoken = (answer.standalone, answer.question) if answer.continues else (answer.question, "")
+        self.found: Found = retriever.find(asked, filters=filters, spoken=spoken)
+        self.whole = _whole_ranks(retriever, asked, filters)
         self.row = min(chunks, key=lambda row: self._standing(row, chunks[row]))
         self.chunk = chunks[self.row]
 
