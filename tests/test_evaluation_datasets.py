@@ -139,7 +139,7 @@ def test_folder_references_and_unanswerable_questions(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("{", "not SQuAD-shaped"),
+        ("{", "is not JSON"),
         ("[]", "not SQuAD-shaped"),
         ('{"data": [{"title": "A"}]}', "no 'paragraphs'"),
         ('{"data": [1]}', "not SQuAD-shaped"),

@@ -16,7 +16,7 @@ from rag.errors import InputNotFound, UsageError
 from rag.evaluation.alternatives import Remembering, WithNeighbours, open_index
 from rag.evaluation.corpus import INDEXING_CODE, READING_CODE, code_fingerprint
 from rag.evaluation.datasets import Dataset, Question, load_dataset
-from rag.evaluation.measure import Searcher, Values, measure_ranking
+from rag.evaluation.measure import Values, measure_ranking
 from rag.evaluation.run import judge_of
 from rag.evaluation.variants import DEFAULT, SETS, Variant, settings_of, variants
 from rag.reranking import Reranker, load_reranker
@@ -203,9 +203,9 @@ class Measurer:
                 variant.fusion,
                 variant.alike,
             )
-            searcher: Searcher = WithNeighbours(retriever, variant.grown) if variant.grown else retriever
+            searcher = WithNeighbours(retriever, variant.grown) if variant.grown else retriever
             judge = judge_of(dataset, generation)
-            values = measure_ranking(questions, searcher, judge)
+            values = measure_ranking(questions, lambda q, depth: searcher.search(q.text, depth), judge)
             return values, (*dataset.notes, *judge.notes)
 
     def _reranker(self, settings: Settings) -> Reranker | None:

@@ -1,4 +1,4 @@
-"""Question sets in the shapes that people publish them in: SQuAD, BEIR, files + questions.csv."""
+"""Question sets in the shapes that people publish them in: SQuAD, BEIR, MTRAG, files + questions.csv."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rag.errors import EvaluationError, InputNotFound, UsageError
-from rag.types import Document, Section
+from rag.types import Document, Section, Turn
 
 SHAPES = (
-    "A dataset is a SQuAD-shaped .json file, a BEIR-shaped folder (corpus.jsonl, queries.jsonl, "
-    "qrels/*.tsv), or a folder of files with a questions.csv."
+    "A dataset is a SQuAD-shaped or MTRAG-shaped .json file, a BEIR-shaped folder (corpus.jsonl, "
+    "queries.jsonl, qrels/*.tsv), or a folder of files with a questions.csv."
 )
 QUESTIONS_FILE = "questions.csv"
 
@@ -25,7 +25,8 @@ class Question:
     """A question and what is known of its answer.
 
     `documents` maps the paths of the right documents (as in `Chunk.path`) to how relevant they are;
-    `answers` are short gold answers, `references` passages that a right result holds.
+    `answers` are short gold answers, `references` passages that a right result holds. `history` are the
+    turns of a conversation before it, and `standalone` is what a person made of it and them, if known.
     """
 
     id: str
@@ -34,6 +35,8 @@ class Question:
     documents: Mapping[str, float] = field(default_factory=dict)
     references: tuple[str, ...] = ()
     answerable: bool = True
+    history: tuple[Turn, ...] = ()
+    standalone: str = ""
 
     @property
     def key(self) -> str:
@@ -65,7 +68,7 @@ class Dataset:
 
 
 def load_dataset(path: Path, split: str | None = None) -> Dataset:
-    """Read a dataset of any of the three shapes; `split` chooses among a BEIR folder's qrels.
+    """Read a dataset of any of the shapes; `split` chooses among a BEIR folder's qrels.
 
     Raises InputNotFound, EvaluationError.
     """
@@ -80,14 +83,26 @@ def load_dataset(path: Path, split: str | None = None) -> Dataset:
 
         return load_folder(path)
     if path.is_file() and path.suffix.lower() == ".json":
-        return _squad(path)
+        return _json(path)
     raise EvaluationError(f"{path} has none of the known shapes", SHAPES)
 
 
-def _squad(path: Path) -> Dataset:
+def _json(path: Path) -> Dataset:
     raw = read_bytes(path)
     try:
-        articles = json.loads(raw)["data"]
+        read = json.loads(raw)
+    except (ValueError, RecursionError) as error:
+        raise EvaluationError(f"{path} is not JSON: {error}", SHAPES) from error
+    if isinstance(read, dict) and "tasks" in read:
+        from rag.evaluation.conversations import load_conversations
+
+        return load_conversations(path, raw, read)
+    return _squad(path, raw, read)
+
+
+def _squad(path: Path, raw: bytes, read: Any) -> Dataset:
+    try:
+        articles = read["data"]
         documents = _unique([_article(article) for article in articles])
         answered = [
             _squad_question(qa, document.path)
@@ -95,7 +110,7 @@ def _squad(path: Path) -> Dataset:
             for paragraph in article["paragraphs"]
             for qa in paragraph["qas"]
         ]
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         what = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise EvaluationError(
             f"{path} is not SQuAD-shaped: {what}",
@@ -112,7 +127,7 @@ def _squad(path: Path) -> Dataset:
 def _article(article: Mapping[str, Any]) -> Document:
     """One article as one document, its paragraphs apart by a blank line."""
     text = "\n\n".join(paragraph["context"] for paragraph in article["paragraphs"])
-    return _document(article["title"], article["title"].replace("_", " "), text, "squad")
+    return make_document(article["title"], article["title"].replace("_", " "), text, "squad")
 
 
 def _squad_question(qa: Mapping[str, Any], document: str) -> Question:
@@ -175,7 +190,7 @@ def _qrels(path: Path) -> dict[str, dict[str, float]]:
 
 def _beir_documents(corpus: Path) -> Iterator[Document]:
     for row in _jsonl(corpus, ("_id", "text")):
-        yield _document(str(row["_id"]), row.get("title") or "", row["text"], "beir")
+        yield make_document(str(row["_id"]), row.get("title") or "", row["text"], "beir")
 
 
 def _jsonl(path: Path, keys: tuple[str, ...]) -> Iterator[dict[str, Any]]:
@@ -194,7 +209,7 @@ def _jsonl(path: Path, keys: tuple[str, ...]) -> Iterator[dict[str, Any]]:
             yield row
 
 
-def _document(path: str, title: str, text: str, parser: str) -> Document:
+def make_document(path: str, title: str, text: str, parser: str) -> Document:
     digest = hashlib.sha256(f"{path}\n{title}\n{text}".encode("utf-8", "surrogatepass")).hexdigest()
     return Document(digest, path, title, "text/plain", (Section(text),), parser)
 

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from rag.errors import RagError
 from rag.evaluation import metrics
 from rag.evaluation.datasets import Question
 from rag.evaluation.judge import Judge
 from rag.evaluation.progress import counted
+from rag.followups import standalone
 from rag.retrieval import Retriever
 from rag.types import Answer, Chunk, Done, Hit
 
@@ -28,15 +30,14 @@ RANKING = ("hit@1", "hit@5", "mrr@10", "ndcg@10", "recall@100")
 FILES = ("one_document", "all_documents")
 """Whether the right files are among those shown: where one is right, and where several are."""
 OVERLAP = ("token_recall@5", "token_precision@5", "token_iou@5")
-SOME = (*FILES, *OVERLAP)
-"""Figures that only some sets have: those whose right files, or whose right passages, are known."""
+CONVERSATION = ("hit@5", "ndcg@10")
+"""Figures that are also measured without making a question stand on its own ("literal_"), and with the form
+that a person gave it ("human_")."""
+SOME = (*FILES, *OVERLAP, *(f"{form}_{name}" for form in ("literal", "human") for name in CONVERSATION))
+"""Figures that only some sets have: those whose right files or passages are known, and conversations."""
 
-
-class Searcher(Protocol):
-    """What ranking is measured of; a Retriever is one."""
-
-    def search(self, question: str, depth: int) -> list[Hit]:
-        """The `depth` best passages, best first."""
+Search = Callable[[Question, int], Sequence[Hit]]
+"""What ranking is measured of: the so many best passages for a question, best first."""
 
 
 def measure_retrieval(questions: Sequence[Question], retriever: Retriever, judge: Judge) -> Values:
@@ -45,25 +46,35 @@ def measure_retrieval(questions: Sequence[Question], retriever: Retriever, judge
     Times are of a warm search for the default number of passages, with reranking ("seconds") and
     without it ("search_seconds").
     """
-    values = measure_ranking(questions, retriever, judge)
+    values = measure_ranking(questions, lambda q, depth: _find(retriever, q, depth), judge)
+    if any(question.history for question in questions):
+        forms = {"literal": [replace(q, history=()) for q in questions]}
+        forms["human"] = [replace(q, text=q.standalone, history=()) for q in questions if q.standalone]
+        for form, asked in forms.items():
+            ranked = measure_ranking(asked, lambda q, depth: _find(retriever, q, depth), judge)
+            values |= {f"{form}_{name}": ranked[name] for name in CONVERSATION}
     plain = Retriever(retriever.generation, retriever.embedder, None, retriever.settings)
     values["search_seconds"], values["seconds"] = {}, {}
     for question in counted(questions, "timing"):
-        values["search_seconds"][question.key] = _seconds(plain, question.text)
-        values["seconds"][question.key] = _seconds(retriever, question.text)
+        values["search_seconds"][question.key] = _seconds(plain, question)
+        values["seconds"][question.key] = _seconds(retriever, question)
     return values
 
 
-def measure_ranking(questions: Sequence[Question], searcher: Searcher, judge: Judge) -> Values:
+def measure_ranking(questions: Sequence[Question], search: Search, judge: Judge) -> Values:
     """Per question: RANKING over the 100 best, and of SOME what the set has over what a user is shown."""
     values: Values = {name: {} for name in (*RANKING, *SOME)}
     for question in counted(questions, "searching"):
-        found, shown = (
-            [hit.chunk for hit in searcher.search(question.text, depth)] for depth in (DEPTH, SHOWN)
-        )
+        found, shown = ([hit.chunk for hit in search(question, depth)] for depth in (DEPTH, SHOWN))
         for name, figure in _figures(question, found, shown, judge).items():
             values[name][question.key] = figure
     return values
+
+
+def _find(retriever: Retriever, question: Question, depth: int | None = None) -> Sequence[Hit]:
+    """As the engine searches for it."""
+    whole = standalone(question.text, question.history)
+    return retriever.find(whole, depth, spoken=question.text if whole != question.text else "").hits
 
 
 def _figures(
@@ -84,9 +95,9 @@ def _figures(
     return figures
 
 
-def _seconds(retriever: Retriever, question: str) -> float:
+def _seconds(retriever: Retriever, question: Question) -> float:
     start = time.perf_counter()
-    retriever.search(question)
+    _find(retriever, question)
     return time.perf_counter() - start
 
 
@@ -159,7 +170,8 @@ def judge_answer(question: Question, answer: Answer) -> dict[str, float]:
 
 
 def _ask(engine: Engine, question: Question) -> Answer:
-    answer = next((event.answer for event in engine.ask(question.text) if isinstance(event, Done)), None)
+    events = engine.ask(question.text, history=question.history)
+    answer = next((event.answer for event in events if isinstance(event, Done)), None)
     if answer is None:
         raise RagError(f"no answer came to '{question.text}'", "Report this.")
     return answer
