@@ -108,7 +108,7 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         metavar="DATASET",
         type=Path,
         nargs="?",
-        help="a SQuAD- or MTRAG-shaped .json, a BEIR-shaped folder, or a folder of files with a questions.csv",
+        help="a .json like SQuAD or MTRAG, a BEIR-shaped folder, or a folder of files with a questions.csv",
     )
     add(
         "--sample",
