@@ -11,6 +11,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from itertools import pairwise
 
 from rag.claims import Verdict, check, check_pair, share
+from rag.harmless import orders
 from rag.sentences import sentence_spans
 from rag.types import Citation, Hit, Unsupported
 from rag.wording import content_words
@@ -44,7 +45,10 @@ def checked(claim: str, hits: Sequence[Hit], neighbours: bool = True) -> Citatio
 
 def _verdicts(claim: str, hit: Hit, neighbours: bool) -> Iterator[tuple[int, int, Verdict]]:
     text, background = hit.chunk.text, hit.chunk.context
-    spans = sentence_spans(text)
+    forbidden = orders(text)  # what a document tells a model to say is no evidence that it is so
+    spans = [
+        span for span in sentence_spans(text) if not any(a < span[1] and span[0] < b for a, b in forbidden)
+    ]
     for start, end in spans:
         yield start, end, check(claim, text[start:end], background)
     for (start, middle), (second, end) in pairwise(spans) if neighbours else ():

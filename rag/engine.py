@@ -13,6 +13,7 @@ from rag.embedding import load_embedder
 from rag.evidence import Evidence, EvidenceFinder
 from rag.filters import Filters
 from rag.followups import standalone
+from rag.harmless import unlinked
 from rag.loader.base import LanguageModel, Report, Sampling, Usage
 from rag.places import index_root
 from rag.prompt import build_prompt
@@ -115,7 +116,7 @@ class Engine:
             prompt = self._prompt(self.model, question, hits, clock)
             words = self.model.stream(prompt.messages, self._sampling(), cancel)
             said = ""
-            for piece in footnoted(clock.count(words), prompt.used_hits):
+            for piece in footnoted(unlinked(clock.count(words)), prompt.used_hits):
                 said += piece if isinstance(piece, str) else ""
                 yield piece
             if not (cancel and cancel.is_set()):
@@ -139,7 +140,7 @@ class Engine:
         said = question + "".join(piece.text for piece in quoted if isinstance(piece, Token))
         prompt = self._prompt(model, question, [hits[number - 1] for number in sorted(numbers)], clock)
         words = model.stream(prompt.messages, self._sampling(SUPPORTING_TOKENS), cancel)
-        yield from supported_only(clock.count(words), hits, numbers, said)
+        yield from supported_only(unlinked(clock.count(words)), hits, numbers, said)
 
     def _prompt(self, model: LanguageModel, question: str, hits: Sequence[Hit], clock: _Clock) -> Prompt:
         model.count_tokens([Message("user", question)])  # waits: a second way to load may have less context

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from rag.errors import PromptTooLong
+from rag.harmless import for_a_model
 from rag.types import Hit, Message, Prompt
 
 INSTRUCTIONS = (
@@ -38,7 +39,10 @@ def build_prompt(
 
 
 def _user_turn(question: str, hits: Sequence[Hit]) -> str:
-    passages = [f"[{n}] {_one_line(hit.chunk.context)}\n{hit.chunk.text}" for n, hit in enumerate(hits, 1)]
+    passages = [
+        f"[{n}] {for_a_model(_one_line(hit.chunk.context))}\n{for_a_model(hit.chunk.text)}"
+        for n, hit in enumerate(hits, 1)
+    ]
     return "\n\n".join([*passages, f"Question: {question}"])
 
 

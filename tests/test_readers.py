@@ -225,6 +225,12 @@ def test_control_characters_and_lone_surrogates_never_reach_a_document(parse):
     document.text.encode("utf-8")
 
 
+def test_invisible_characters_are_left_out_and_counted(parse):
+    document = parse("a.md", "# Re\u200bnt\n\nIt is d\u200bue.\U000e0041\U000e0042")
+    assert (document.text, document.sections[0].heading) == ("It is due.", ("Rent",))
+    assert document.notes == ("3 invisible characters were left out",)
+
+
 def test_text_is_not_normalised(parse):
     assert parse("a.txt", "e\u0301").text == "e\u0301"
 

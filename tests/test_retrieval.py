@@ -1,5 +1,6 @@
 """Fusion, reranking and the way from a question to hits, over a real store with quick models."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -21,10 +22,10 @@ TEXTS = [
 ]
 
 
-def build(root: Path, embedder: HashingEmbedder) -> Collection:
+def build(root: Path, embedder: HashingEmbedder, texts: Sequence[str] = TEXTS) -> Collection:
     collection = Collection(root, "tests")
     with collection.writer(embedder, ChunkSettings()) as writer:
-        for number, text in enumerate(TEXTS):
+        for number, text in enumerate(texts):
             document = Document(f"doc{number}", f"{number}.txt", "", "text/plain", (Section(text),))
             chunk = Chunk(f"chunk{number}", document.id, text, 0, len(text), document.path, "")
             writer.put_document(document, [document.path], [chunk], embedder.embed_passages([text]))

@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from rag.errors import DocumentError, TooMuch, Unreadable
+from rag.hidden import without_hidden
 from rag.ingest.readers import delimited, kinds, mail
 from rag.ingest.readers.base import Limits, Parsed, Reader, clean, one_line, too_large
 from rag.ingest.readers.epub import read_epub
@@ -100,7 +101,7 @@ def read(path: Path, limits: Limits) -> Document:
             f"cannot be read: {error.strerror or error}", "Check the file and its permissions."
         ) from error
     sections, notes = _tidy(parsed, limits)
-    title = one_line(clean(parsed.title))[:300].removeprefix("Microsoft Word - ")
+    title = one_line(without_hidden(clean(parsed.title))[0])[:300].removeprefix("Microsoft Word - ")
     title = path.name if title.lower() in _NO_TITLES else title
     return Document(digest, str(path), title, media_type, sections, parsed.parser, parsed.unit, notes)
 
@@ -127,10 +128,11 @@ def _tidy(parsed: Parsed, limits: Limits) -> tuple[tuple[Section, ...], tuple[st
     """Sections with clean text and headings, without empty ones, up to the limit of characters."""
     sections: list[Section] = []
     notes = parsed.notes
-    left = limits.characters
+    left, hidden = limits.characters, 0
     for section in parsed.sections:
-        text = clean(section.text).strip("\n")
-        heading = tuple(one_line(clean(part))[:300] for part in section.heading)
+        text, count = without_hidden(clean(section.text))
+        text, hidden = text.strip("\n"), hidden + count
+        heading = tuple(one_line(without_hidden(clean(part))[0])[:300] for part in section.heading)
         if not text.strip():
             continue
         if len(text) > left:
@@ -141,6 +143,8 @@ def _tidy(parsed: Parsed, limits: Limits) -> tuple[tuple[Section, ...], tuple[st
             sections.append(replace(section, text=text, heading=heading))
         if left <= 0:
             break
+    if hidden:
+        notes += (f"{hidden:,} invisible characters were left out",)
     return tuple(sections), tuple(clean(note) for note in notes)
 
 
