@@ -17,6 +17,9 @@ ALIKE = 0.8
 150 costs .04, ten cost .3; neighbours that overlap by 30 of 200 tokens share .08, and windows that are
 shifted by a fifth .67, which is text enough of their own."""
 
+AKIN = 0.4
+"""Shared shingles of the shorter passage's from which two documents say much the same in the same words."""
+
 _WORD = re.compile(r"\w+(?:[.,]\d+)*")
 _TELLING = re.compile(r".*\d.*|not?|none|never|neither|nor|without|cannot|n?t")
 """Numbers and negations: "350 euros" and "360 euros" are two answers, however alike the rest."""
@@ -37,10 +40,12 @@ def thin(
     question: str = "",
     spared: int = 0,
     alike: float = ALIKE,
+    akin: int = 0,
 ) -> Thinned:
     """The first `count` chunks that are not nearly the same as one before them, best first.
 
-    At most `per_document` (0: any number) of one document, unless there are not `count` otherwise.
+    At most `per_document` (0: any number) of one document, unless there are not `count` otherwise, and at
+    most `akin` (0: any number) of one wording: who floods a folder with a claim does not get all places.
     Passages that a word of the question tells apart by their files or headings ("2023", "Berlin")
     are not the same, the first `spared` are kept in any case, and above an `alike` of 1 nothing is the
     same. No more chunks are taken from the iterable than needed.
@@ -58,6 +63,10 @@ def thin(
         twin = next((other for other in seen if passage.is_like(other, asked, alike)), None)
         if twin and len(kept) >= spared:
             dropped[row] = chunk, f"nearly the same text as {_place(twin.chunk, chunk)}"
+            continue
+        kin = [other for other in seen if akin and passage.is_akin(other, asked)]
+        if akin and len(kin) >= akin and len(kept) >= spared:
+            dropped[row] = chunk, f"{len(kin)} passages before it have much of its wording"
             continue
         seen.append(passage)
         if per_document and taken[chunk.document_id] >= per_document and len(kept) >= spared:
@@ -104,8 +113,19 @@ class _Shingled:
             return False
         shared = len(self.shingles & other.shingles)
         same = shared >= alike * (shorter + longer - shared) and self.telling == other.telling
+        return same and not self._told_apart(other, asked)
+
+    def is_akin(self, other: _Shingled, asked: frozenset[str]) -> bool:
+        """Whether they share much of their wording, and are of different documents."""
+        if self.chunk.document_id == other.chunk.document_id:
+            return False
+        shorter = min(len(self.shingles), len(other.shingles))
+        much = len(self.shingles & other.shingles) >= AKIN * shorter
+        return much and not self._told_apart(other, asked)
+
+    def _told_apart(self, other: _Shingled, asked: frozenset[str]) -> bool:
         # a word that the text holds as well tells nothing apart
-        return same and not (asked & (self.surroundings ^ other.surroundings)).difference(self.words)
+        return bool((asked & (self.surroundings ^ other.surroundings)).difference(self.words))
 
 
 def _words(text: str) -> list[str]:

@@ -100,7 +100,8 @@ class Retriever:
         depth = max(depth or self.settings.top_k, len(each))
         in_turn = self._read([*each, *(row for row in _best_first(fused) if row not in each)], scope)
         most = max(depth, self.settings.rerank_pairs if self.reranker else 0)
-        thinned = thin(in_turn, most, self.settings.per_document, question, len(each), self._alike)
+        half = max(1, depth // 2) if self._alike <= 1 else 0
+        thinned = thin(in_turn, most, self.settings.per_document, question, len(each), self._alike, half)
         final = {row: fused[row] for row in thinned.kept}
         readings = self._readings(question, thinned.kept, final, len(each))
         if readings:

@@ -115,3 +115,18 @@ def test_the_share_is_exceeded_rather_than_too_few_found():
     ranked = [(n, chunk(f"passage {n}", "a", n)) for n in range(5)]
     thinned = thin(ranked, 4, per_document=1)
     assert list(thinned.kept) == [0, 1, 2, 3] and set(thinned.dropped) == {4}
+
+
+def test_one_wording_gets_no_more_than_its_share_of_the_places():
+    flood = [TEXT.replace("membership fee", f"membership fee of {n} euros") for n in range(8)]
+    ranked = [(n, chunk(text, f"v{n}")) for n, text in enumerate([*flood, "Cats sleep.", "Dogs bark."])]
+    thinned = thin(ranked, 5, akin=2)
+    assert list(thinned.kept) == [0, 1, 8, 9]
+    assert thinned.dropped[2][1] == "2 passages before it have much of its wording"
+    assert list(thin(ranked, 5).kept) == [0, 1, 2, 3, 4]
+    assert list(thin(ranked, 5, spared=4, akin=2).kept) == [0, 1, 2, 3, 8]
+
+
+def test_passages_of_one_document_may_repeat_its_wording():
+    versions = [(n, chunk(TEXT.replace("fee", f"fee of {n} euros"), "one", n)) for n in range(4)]
+    assert list(thin(versions, 4, akin=2).kept) == [0, 1, 2, 3]
