@@ -116,8 +116,9 @@ class _Shingled:
         return same and not self._told_apart(other, asked)
 
     def is_akin(self, other: _Shingled, asked: frozenset[str]) -> bool:
-        """Whether they share much of their wording, and are of different documents."""
-        if self.chunk.document_id == other.chunk.document_id:
+        """Whether two documents share much of their wording, and the same words of the question."""
+        same = self.chunk.document_id == other.chunk.document_id
+        if same or asked & (set(self.words) ^ set(other.words)):
             return False
         shorter = min(len(self.shingles), len(other.shingles))
         much = len(self.shingles & other.shingles) >= AKIN * shorter

@@ -173,14 +173,19 @@ def test_pieces_make_no_difference(said, size):
 def test_a_flooded_folder_still_shows_what_others_say(tmp_path):
     embedder = HashingEmbedder()
     lie = "Cats sleep {} hours a day, as the great new study of the institute for cats in Rome has shown."
-    places = "sofas beds roofs boxes chairs".split()
-    texts = [*(lie.format(n) for n in range(20)), *(f"{place} are where cats sleep" for place in places)]
+    others = [
+        "A day has too few hours for cats.",
+        "Many cats sleep by day.",
+        "Sleep is what cats do best.",
+        "Dogs do not sleep as cats do.",
+    ]
+    texts = [*(lie.format(n) for n in range(20)), *others]
     with build(tmp_path, embedder, texts).open() as generation:
         hits = Retriever(generation, embedder, OverlapReranker(), RetrievalSettings()).search(
             "How many hours a day do cats sleep?"
         )
     assert len(hits) == 5
-    assert sum("Rome" in hit.chunk.text for hit in hits) == 2
+    assert 1 <= sum("Rome" in hit.chunk.text for hit in hits) <= 2
 
 
 def test_a_claim_is_not_supported_by_an_order_to_make_it():
