@@ -11,6 +11,7 @@ from dataclasses import replace
 from rag.citations import footnoted, supported_only
 from rag.embedding import load_embedder
 from rag.evidence import Evidence, EvidenceFinder
+from rag.families import family_of, without_thoughts
 from rag.filters import Filters
 from rag.followups import standalone
 from rag.harmless import unlinked
@@ -114,13 +115,14 @@ class Engine:
             yield NOT_IN_DOCUMENTS
         elif self.model and not self._evidence_leads(self.model):
             prompt = self._prompt(self.model, question, hits, clock)
-            words = self.model.stream(prompt.messages, self._sampling(), cancel)
             said = ""
-            for piece in footnoted(unlinked(clock.count(words)), prompt.used_hits):
+            for piece in footnoted(self._words(self.model, prompt, clock, cancel), prompt.used_hits):
                 said += piece if isinstance(piece, str) else ""
                 yield piece
-            if not (cancel and cancel.is_set()):
-                yield from dispute(said, evidence, hits)
+            if cancel and cancel.is_set():
+                return
+            # a model that thinks until it may say no more leaves the quotes
+            yield from dispute(said, evidence, hits) if said else quotes(evidence, hits)
         else:
             yield from (quoted := list(quotes(evidence, hits)))
             if self.model:
@@ -139,20 +141,35 @@ class Engine:
         numbers = {piece.number for piece in quoted if isinstance(piece, Citation)}
         said = question + "".join(piece.text for piece in quoted if isinstance(piece, Token))
         prompt = self._prompt(model, question, [hits[number - 1] for number in sorted(numbers)], clock)
-        words = model.stream(prompt.messages, self._sampling(SUPPORTING_TOKENS), cancel)
-        yield from supported_only(unlinked(clock.count(words)), hits, numbers, said)
+        words = self._words(model, prompt, clock, cancel, SUPPORTING_TOKENS)
+        yield from supported_only(words, hits, numbers, said)
+
+    def _words(
+        self,
+        model: LanguageModel,
+        prompt: Prompt,
+        clock: _Clock,
+        cancel: threading.Event | None,
+        longest: int | None = None,
+    ) -> Iterator[str]:
+        """What the model says to the user: no thoughts, no links, at most `longest` tokens."""
+        tokens = min(self.settings.answer_tokens, longest or self.settings.answer_tokens)
+        sampling = Sampling(tokens + self._thoughts(model), self.settings.temperature)
+        pieces = clock.count(model.stream(prompt.messages, sampling, cancel))
+        return unlinked(without_thoughts(pieces, family_of(model.info.name).begins_thinking))
+
+    def _thoughts(self, model: LanguageModel) -> int:
+        """Tokens to think with, as far as prompt and answer leave them."""
+        spare = model.info.context_tokens - self.settings.context_tokens - self.settings.answer_tokens
+        return max(0, min(family_of(model.info.name).thought_tokens, spare))
 
     def _prompt(self, model: LanguageModel, question: str, hits: Sequence[Hit], clock: _Clock) -> Prompt:
         model.count_tokens([Message("user", question)])  # waits: a second way to load may have less context
-        room = model.info.context_tokens - self.settings.answer_tokens
+        room = model.info.context_tokens - self.settings.answer_tokens - self._thoughts(model)
         budget = min(self.settings.context_tokens, room)
         prompt = build_prompt(question, hits, budget, model.count_tokens)
         clock.context = Context(prompt.token_count, budget, prompt.used_hits, prompt.dropped_hits)
         return prompt
-
-    def _sampling(self, longest: int | None = None) -> Sampling:
-        tokens = min(self.settings.answer_tokens, longest or self.settings.answer_tokens)
-        return Sampling(tokens, self.settings.temperature)
 
     def _evidence_leads(self, model: LanguageModel) -> bool:
         size = model.info.parameters
@@ -176,6 +193,7 @@ def open_engine(
     """
     with ExitStack() as stack:
         window = settings.answer.context_tokens + settings.answer.answer_tokens
+        window += family_of(settings.model.model).thought_tokens
         model = None
         if with_model:
             from rag.loader.load import open_model  # a tenth of a second that quotes alone do not need

@@ -13,7 +13,7 @@ from rag.loader.base import Usage
 from rag.reranking import Reranker
 from rag.retrieval import Retriever
 from rag.settings import AnswerSettings, RetrievalSettings
-from rag.types import Done, Reading, Sources, Span, Token
+from rag.types import Done, ModelInfo, Reading, Sources, Span, Token
 from tests.fakes import EchoModel, HashingEmbedder, OverlapReranker
 from tests.test_retrieval import build
 
@@ -64,6 +64,42 @@ def test_a_large_model_speaks_first_and_is_checked(make_engine):
     assert f"green cheese. {UNSUPPORTED_MARK}" in answer.text
     assert "[9]" not in answer.text
     assert [citation.number for citation in answer.citations] == [1]
+
+
+class ThinkingModel(EchoModel):
+    """Thinks before it says what EchoModel says, or thinks without end."""
+
+    def __init__(self, thought, context_tokens=8192):
+        super().__init__(7_000_000_000)
+        self.info = ModelInfo("Qwen3-8B", "fake", "none", 7_000_000_000, context_tokens)
+        self.thought = thought
+        self.allowed = []
+
+    def stream(self, messages, sampling, cancel=None):
+        self.allowed.append(sampling.max_tokens)
+        yield self.thought
+        if "</think>" in self.thought:
+            return (yield from super().stream(messages, sampling, cancel))
+        return Usage(1, 1, "length")
+
+
+def test_thoughts_are_neither_shown_nor_counted_as_answer(make_engine):
+    model = ThinkingModel("<think>Dogs? No, cats.</think>\n")
+    answer = drain(make_engine(model, answer_tokens=100))
+    assert answer.text.startswith("Cats sleep sixteen hours a day. [1]") and "Dogs?" not in answer.text
+    assert model.allowed == [2148]
+    assert answer.context.budget_tokens == 1024
+
+
+def test_a_model_that_only_thinks_leaves_the_quotes(make_engine):
+    answer = drain(make_engine(ThinkingModel("<think>Dogs? No, cats. But then")))
+    assert answer.text.startswith('"Cats sleep sixteen hours a day." [1]')
+
+
+def test_thoughts_take_no_room_that_the_passages_need(make_engine):
+    model = ThinkingModel("<think></think>", context_tokens=1300)
+    answer = drain(make_engine(model, answer_tokens=100))
+    assert model.allowed == [276] and answer.context.budget_tokens == 1024
 
 
 def test_what_the_documents_do_not_say_is_not_answered(make_engine):
