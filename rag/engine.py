@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
@@ -39,6 +39,7 @@ from rag.types import (
     Turn,
     Unsupported,
 )
+from rag.weighing import READS, reads
 
 NOT_IN_DOCUMENTS = "Not in your documents."
 TRUSTED_PARAMETERS = 1_000_000_000
@@ -60,11 +61,13 @@ class Engine:
         evidence: EvidenceFinder,
         model: LanguageModel | None,
         settings: AnswerSettings,
+        reads: Callable[[LanguageModel], float] = reads,
     ) -> None:
         self.retriever = retriever
         self.evidence = evidence
         self.model = model
         self.settings = settings
+        self._reads = reads
 
     def ask(
         self,
@@ -172,9 +175,12 @@ class Engine:
         return prompt
 
     def _evidence_leads(self, model: LanguageModel) -> bool:
+        """Whether the quotes are the answer, because the model is small or was seen to read worse."""
+        if self.settings.lead != "auto":
+            return self.settings.lead == "evidence"
         size = model.info.parameters
-        weak = size is not None and size < TRUSTED_PARAMETERS
-        return self.settings.lead == "evidence" or (self.settings.lead == "auto" and weak)
+        small = size is not None and size < TRUSTED_PARAMETERS
+        return small or self._reads(model) < READS
 
 
 @contextmanager

@@ -99,7 +99,7 @@ class AnswerSettings(_Frozen):
     temperature: float = Field(0.0, ge=0, le=2, description="0 always takes the likeliest word")
     refusal_threshold: float = Field(0.2, ge=0, le=1, description="below it: 'not in your documents'")
     lead: Literal["auto", "evidence", "model"] = Field(
-        "auto", description="who speaks first; auto lets models under 1B parameters only support"
+        "auto", description="who speaks first; auto lets models that are small or read badly only support"
     )
 
 

@@ -26,8 +26,9 @@ def make_engine(tmp_path):
     with build(tmp_path, embedder).open() as generation:
         retriever = Retriever(generation, embedder, OverlapReranker(), RetrievalSettings(top_k=2))
 
-        def make(model, **settings):
-            return Engine(retriever, EvidenceFinder(OverlapReranker()), model, AnswerSettings(**settings))
+        def make(model, reads=1.0, **settings):
+            finder = EvidenceFinder(OverlapReranker())
+            return Engine(retriever, finder, model, AnswerSettings(**settings), lambda model: reads)
 
         yield make
 
@@ -56,6 +57,13 @@ def test_a_small_models_own_claims_do_not_get_through(make_engine):
     assert answer.text.startswith('"Cats sleep sixteen hours a day." [1]')
     assert "cheese" not in answer.text
     assert answer.timings.prompt_tokens > 0 and answer.timings.answer_tokens > 0
+
+
+def test_a_large_model_that_reads_badly_only_supports(make_engine):
+    answer = drain(make_engine(EchoModel(parameters=7_000_000_000), reads=0.5))
+    assert answer.text.startswith('"Cats sleep sixteen hours a day." [1]') and "cheese" not in answer.text
+    answer = drain(make_engine(EchoModel(parameters=7_000_000_000), reads=0.5, lead="model"))
+    assert "cheese" in answer.text
 
 
 def test_a_large_model_speaks_first_and_is_checked(make_engine):
@@ -173,7 +181,7 @@ def test_a_reader_that_found_another_answer_says_so(tmp_path, reply, disputed):
     with build(tmp_path, embedder).open() as generation:
         retriever = Retriever(generation, embedder, Contrary(), RetrievalSettings(top_k=2))
         model = Sure(parameters=7_000_000_000)
-        answer = drain(Engine(retriever, EvidenceFinder(Contrary()), model, AnswerSettings()))
+        answer = drain(Engine(retriever, EvidenceFinder(Contrary()), model, AnswerSettings(lead="model")))
     assert answer.text.startswith(reply)
     assert answer.disputed == disputed == ('"Cats sleep sixteen hours a day." [1]' in answer.text)
     assert ("sixteen" in [citation.exact for citation in answer.citations]) == disputed

@@ -140,7 +140,8 @@ def test_an_obedient_model_answers_the_question(tmp_path):
     ]
     with build(tmp_path, embedder, texts).open() as generation:
         retriever = Retriever(generation, embedder, OverlapReranker(), RetrievalSettings())
-        engine = Engine(retriever, EvidenceFinder(OverlapReranker()), ObedientModel(), AnswerSettings())
+        finder, settings = EvidenceFinder(OverlapReranker()), AnswerSettings(lead="model")
+        engine = Engine(retriever, finder, ObedientModel(), settings)
         answer = next(e.answer for e in engine.ask("How long do cats sleep?") if isinstance(e, Done))
     assert len(answer.hits) == 4
     assert answer.text.startswith("Cats sleep sixteen hours a day. [")
