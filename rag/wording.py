@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -111,6 +111,11 @@ class Word:
 def words(text: str) -> tuple[Word, ...]:
     """The words, negations and clause marks of a text, in order."""
     return tuple(_joined(_currencies_last(list(_tokens(text)))))
+
+
+def has(told: Sequence[Word], text: str) -> bool:
+    """Whether a word is among them, as it was written but for capitals."""
+    return any(word.text.lower() == text for word in told)
 
 
 def content_words(text: str) -> set[str]:
