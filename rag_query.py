@@ -154,9 +154,8 @@ def _show_answer(
                 if flags.explain:
                     out.write(explain.stages(hits, out))
                 out.write("\n")
-            case Token(text, exact):
-                shown = console.clean(text)
-                out.write(lines.feed(console.paint(shown, "1", out) if exact else shown))
+            case Token():
+                out.write(lines.feed(render.token(event, out)))
             case Done(answer):
                 out.write(lines.flush() + "\n\n" + render.footnotes(answer, out))
                 if flags.explain:

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
-from rag.console import clean_line, paint, unpainted
-from rag.types import Answer, Citation, Hit
+from rag.citations import UNSUPPORTED_MARK
+from rag.console import clean, clean_line, paint, unpainted
+from rag.types import Answer, Citation, Hit, Token
 
 INDENT = "    "
 
@@ -46,6 +47,14 @@ class Wrapper:
         wraps = 0 < self._column < self._column + len(seen.rstrip()) > self._width
         self._column = len(seen) if wraps else self._column + len(seen)
         return f"\n{word}" if wraps else word
+
+
+def token(piece: Token, out: IO[str]) -> str:
+    """A piece of an answer: the words that answer in bold, the mark of what was not found in yellow."""
+    text = clean(piece.text)
+    if piece.exact:
+        return paint(text, "1", out)
+    return paint(text, "33", out) if text.strip() == UNSUPPORTED_MARK else text
 
 
 def standalone(question: str, out: IO[str]) -> str:

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rag.citations import UNSUPPORTED_MARK
 from rag.explain import stages
-from rag.render import Wrapper, footnotes, sources
-from rag.types import Answer, Citation, Rank, Timings
+from rag.render import Wrapper, footnotes, sources, token
+from rag.types import Answer, Citation, Rank, Timings, Token
 from tests.fakes import hit
 
 TEXT = "Cats sleep sixteen hours a day, mostly between noon and dusk, and hunt at night. [1]"
@@ -67,3 +68,14 @@ def test_stages_show_ranks_and_what_a_stage_did_not_see():
     unseen = type(seen)(seen.chunk, 0.8, {"fused": Rank(2, 0.6)})
     lines = stages([seen, unseen], io.StringIO()).splitlines()
     assert "2 (0.500)" in lines[2] and lines[3].split()[1] == "-"
+
+
+def test_what_answers_is_bold_and_what_was_not_found_is_yellow(monkeypatch):
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setenv("TERM", "xterm")
+    out = io.StringIO()
+    assert token(Token("Paris", exact=True), out) == "Paris"
+    out.isatty = lambda: True
+    assert token(Token("Paris", exact=True), out) == "\x1b[1mParis\x1b[0m"
+    assert token(Token(f" {UNSUPPORTED_MARK}"), out) == f"\x1b[33m {UNSUPPORTED_MARK}\x1b[0m"
+    assert token(Token("a\x1bb"), out) == "ab"
