@@ -61,7 +61,7 @@ READER = BundledModel(
     module="rag",
     file="models/reader/model.onnx",
     size=34_125_538,
-    sha256="3ad0c70a2e5ac01e37836ea565ae8dcb5489730e2ad563b851731156d82a25c4",
+    sha256="39c184fd49c73c7fb017fac5e4b10faa58b85393b416c3a1935a062d9bb1844b",
     licence="CC-BY-SA-4.0",
     beside=(("tokenizer.json", "cb374d6bc042c22455946f4e09a89d29882a199fdaf8fb25be00dc8b8857a448"),),
 )

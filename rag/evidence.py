@@ -30,7 +30,7 @@ CLOSE_WORDS = 100
 """Then both may have so many words: doubt is rare, and worth showing."""
 LONGEST = 80
 """Words of a quote at most, where a reader found the words that answer."""
-RELEVANCE_SHARE, SLOPE, OFFSET = 0.2, 0.5, -0.25
+RELEVANCE_SHARE, SLOPE, OFFSET = 0.3, 0.42, -0.4
 """What a passage's relevance counts beside its answerability, and how both become a chance."""
 RELEVANCE_OFFSET = -0.75
 """The same for relevance alone: with it one threshold refuses as many answerable questions either way."""
@@ -97,8 +97,9 @@ class EvidenceFinder:
 def answered(readings: Sequence[Reading]) -> float:
     """The chance that one of the passages answers, from what a reader makes of them.
 
-    A logistic regression of the best passage's two logits on questions of which a third are answered, both
-    kinds weighted alike; see docs/retrieval.md.
+    The slope is that of a logistic regression of the best passage's two logits on questions of which a third
+    are answered, both kinds weighted alike; the offset puts the default threshold where one in twenty of the
+    answerable questions is refused; see docs/retrieval.md.
     """
     best = max((each.answerable or 0.0) + RELEVANCE_SHARE * each.relevance for each in readings)
     return sigmoid(SLOPE * best + OFFSET)
