@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import inf
+from math import exp, inf
 
 from rag.reranking import Reranker
 from rag.retrieval import sigmoid
@@ -30,8 +30,10 @@ CLOSE_WORDS = 100
 """Then both may have so many words: doubt is rare, and worth showing."""
 LONGEST = 80
 """Words of a quote at most, where a reader found the words that answer."""
-RELEVANCE_SHARE, SLOPE, OFFSET = 0.3, 0.42, -0.4
-"""What a passage's relevance counts beside its answerability, and how both become a chance."""
+RELEVANCE_SHARE, SLOPE, OFFSET = 0.5, 0.5, -0.7
+"""What a passage's relevance counts beside its answerability, and how both become odds."""
+LARGEST = 50.0
+"""Of a logit whose exponential is taken."""
 RELEVANCE_OFFSET = -0.75
 """The same for relevance alone: with it one threshold refuses as many answerable questions either way."""
 _BULLET = re.compile(r"(?:[-*+•‣▪●–]|\d{1,2}[.)])\s+")
@@ -97,12 +99,12 @@ class EvidenceFinder:
 def answered(readings: Sequence[Reading]) -> float:
     """The chance that one of the passages answers, from what a reader makes of them.
 
-    The slope is that of a logistic regression of the best passage's two logits on questions of which a third
-    are answered, both kinds weighted alike; the offset puts the default threshold where one in twenty of the
-    answerable questions is refused; see docs/retrieval.md.
+    The odds of each, a logistic function of its two logits, added up; see docs/retrieval.md for what that is
+    worth. The offset puts the default threshold where about one in twenty answerable questions is refused.
     """
-    best = max((each.answerable or 0.0) + RELEVANCE_SHARE * each.relevance for each in readings)
-    return sigmoid(SLOPE * best + OFFSET)
+    logits = [(each.answerable or 0.0) + RELEVANCE_SHARE * each.relevance for each in readings]
+    odds = sum(exp(min(SLOPE * logit + OFFSET, LARGEST)) for logit in logits)
+    return odds / (1 + odds)
 
 
 def about(relevance: float) -> float:

@@ -35,7 +35,7 @@ def verdict_on(tmp_path):
             reranker = OverlapReranker()
             retriever = Retriever(generation, embedder, reranker, chosen)
             answers = AnswerSettings(context_tokens=256)
-            engine = Engine(retriever, EvidenceFinder(reranker), model, answers)
+            engine = Engine(retriever, EvidenceFinder(reranker), model, answers, lambda model: 1.0)
             *_, last = engine.ask(question, filters=filters)
             assert isinstance(last, Done)
             return why_not(retriever, last.answer, place, filters)
