@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import pairwise
 
 from rag.claims import Verdict, check, check_pair, share
@@ -45,14 +46,25 @@ def checked(claim: str, hits: Sequence[Hit], neighbours: bool = True) -> Citatio
 
 def _verdicts(claim: str, hit: Hit, neighbours: bool) -> Iterator[tuple[int, int, Verdict]]:
     text, background = hit.chunk.text, hit.chunk.context
-    forbidden = orders(text)  # what a document tells a model to say is no evidence that it is so
-    spans = [
-        span for span in sentence_spans(text) if not any(a < span[1] and span[0] < b for a, b in forbidden)
-    ]
+    spans = _statements(text)
     for start, end in spans:
         yield start, end, check(claim, text[start:end], background)
     for (start, middle), (second, end) in pairwise(spans) if neighbours else ():
         yield start, end, check_pair(claim, text[start:middle], text[second:end], background)
+
+
+@lru_cache(maxsize=256)
+def _statements(text: str) -> tuple[tuple[int, int], ...]:
+    """A passage's sentences, without those that tell a model what to say: they are no evidence that it is so.
+
+    Kept, since each sentence of an answer is looked for in the same passages.
+    """
+    forbidden = orders(text)
+    return tuple(
+        (start, end)
+        for start, end in sentence_spans(text)
+        if not any(first < end and start < last for first, last in forbidden)
+    )
 
 
 def footnoted(pieces: Iterable[str], hits: Sequence[Hit]) -> Iterator[str | Citation | Unsupported]:

@@ -70,8 +70,8 @@ class Verdict:
 def check(claim: str, source: str, background: str = "") -> Verdict:
     """Whether the source, a sentence or two, says the claim.
 
-    `background` is what a reader of the source knows (its title and headings, the question): it may name
-    what the source calls "he" or "it", and says nothing else.
+    `background` is what stands above the source, its title and headings: it may name what the source calls
+    "he" or "it", and lend a word, but no number.
     """
     said, told = words(claim), words(source)
     content = [word for word in said if word.carries]

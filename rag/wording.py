@@ -80,7 +80,6 @@ _UNITS = {
     }.items()
     for name in names.split()
 }
-UNITS = frozenset(_UNITS.values())
 _AFTER_NUMBERS_ONLY = frozenset("m g l s h w mi ha min ms lb oz yd ft mb kb gb tb mw kw second may".split())
 """Short or double meanings: a unit only where a number stands before it."""
 

@@ -6,11 +6,11 @@ import random
 import re
 from collections.abc import Callable, Sequence
 
-from rag.wording import STOP_WORDS
+from rag.wording import MONTHS, STOP_WORDS
 
 KINDS = ("number", "date", "name", "unit", "negation", "subject")
 
-_MONTHS = "January February March April May June July August September October November December".split()
+_MONTHS = [month.capitalize() for month in MONTHS]
 _UNITS = (
     "seconds minutes hours days weeks months years decades centuries".split(),
     "inches feet yards miles metres meters kilometres kilometers acres hectares".split(),
