@@ -20,6 +20,8 @@ from rag.wording import content_words
 REPEATED = 0.7
 """A sentence that shares this much with what was said adds nothing."""
 UNSUPPORTED_MARK = "[not found in your documents]"
+NOT_IN_DOCUMENTS = "Not in your documents."
+"""What an answer says that has none; as a model's sentence it claims nothing."""
 
 _MARKER = re.compile(r"\s*\[\d+(?:\s*[,;]\s*\d+)*\]")
 _OPEN_MARKER = re.compile(r"\s*(?:\[[\d,;\s]*)?$")
@@ -79,7 +81,7 @@ def footnoted(pieces: Iterable[str], hits: Sequence[Hit]) -> Iterator[str | Cita
         if not ended:
             continue
         shown = ""
-        if content_words(sentence):
+        if content_words(sentence) and sentence.strip() != NOT_IN_DOCUMENTS:
             found = checked(sentence, hits)
             yield found
             yield f" [{found.number}]" if isinstance(found, Citation) else f" {UNSUPPORTED_MARK}"

@@ -8,20 +8,20 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 
-from rag.citations import footnoted, supported_only
+from rag.citations import NOT_IN_DOCUMENTS, footnoted, supported_only
 from rag.embedding import load_embedder
 from rag.evidence import Evidence, EvidenceFinder
-from rag.families import family_of, without_thoughts
+from rag.families import family_of
 from rag.filters import Filters
 from rag.followups import standalone
-from rag.harmless import unlinked
-from rag.loader.base import LanguageModel, Report, Sampling, Usage
+from rag.loader.base import LanguageModel, Report, Usage
 from rag.places import index_root
-from rag.prompt import build_prompt
+from rag.prompt import excerpts
 from rag.quoting import DISPUTED, dispute, quotes
 from rag.reranking import load_reranker
 from rag.retrieval import Retriever
 from rag.settings import DEFAULT_COLLECTION, AnswerSettings, Settings
+from rag.speaker import Speaker
 from rag.store.generation import Collection
 from rag.types import (
     Answer,
@@ -30,7 +30,6 @@ from rag.types import (
     Done,
     Event,
     Hit,
-    Message,
     Prompt,
     Sources,
     Standalone,
@@ -39,11 +38,8 @@ from rag.types import (
     Turn,
     Unsupported,
 )
-from rag.weighing import READS, reads
+from rag.weighing import reads
 
-NOT_IN_DOCUMENTS = "Not in your documents."
-TRUSTED_PARAMETERS = 1_000_000_000
-"""Models below this size support the quoted evidence with their words; they do not replace it."""
 SUPPORTING_TOKENS = 64
 """Enough for the sentence or two that such a model may add; more would only keep the user waiting."""
 
@@ -65,9 +61,12 @@ class Engine:
     ) -> None:
         self.retriever = retriever
         self.evidence = evidence
-        self.model = model
+        self.speaker = Speaker(model, settings, reads) if model else None
         self.settings = settings
-        self._reads = reads
+
+    @property
+    def model(self) -> LanguageModel | None:
+        return self.speaker.model if self.speaker else None
 
     def ask(
         self,
@@ -84,7 +83,7 @@ class Engine:
         the filters let no document through.
         """
         clock = _Clock()
-        whole = standalone(question, history)
+        whole = self._whole(question, history, cancel)
         if whole != question:
             yield Standalone(whole)
         found = self.retriever.find(whole, filters=filters, spoken=question if whole != question else "")
@@ -104,11 +103,17 @@ class Engine:
             token = piece if isinstance(piece, Token) else Token(piece)
             text += token.text
             yield token
-        abstained = text == NOT_IN_DOCUMENTS
+        abstained = text.strip() == NOT_IN_DOCUMENTS
         model = self.model.info if self.model else None
         said = (question, text, tuple(citations), hits, abstained, model)
         behind = found.dropped, clock.context, DISPUTED in text, evidence.confidence, tuple(unsupported)
         yield Done(Answer(*said, clock.timings(), *behind, whole))
+
+    def _whole(self, question: str, history: Sequence[Turn], cancel: threading.Event | None) -> str:
+        """The question without need of the conversation before it."""
+        if self.speaker:
+            return self.speaker.standalone(question, history, cancel)
+        return standalone(question, history)
 
     def _answer(
         self, question: str, hits: Hits, evidence: Evidence, clock: _Clock, cancel: threading.Event | None
@@ -116,10 +121,11 @@ class Engine:
         """Text and footnotes, in the order in which they are to be shown."""
         if evidence.confidence < self.settings.refusal_threshold:
             yield NOT_IN_DOCUMENTS
-        elif self.model and not self._evidence_leads(self.model):
-            prompt = self._prompt(self.model, question, hits, clock)
+        elif self.speaker and self.speaker.leads():
+            prompt = clock.read(*self.speaker.prompt(question, hits))
+            words = clock.count(self.speaker.words(prompt.messages, cancel=cancel))
             said = ""
-            for piece in footnoted(self._words(self.model, prompt, clock, cancel), prompt.used_hits):
+            for piece in footnoted(words, prompt.used_hits):
                 said += piece if isinstance(piece, str) else ""
                 yield piece
             if cancel and cancel.is_set():
@@ -128,59 +134,25 @@ class Engine:
             yield from dispute(said, evidence, hits) if said else quotes(evidence, hits)
         else:
             yield from (quoted := list(quotes(evidence, hits)))
-            if self.model:
-                yield from self._support(self.model, question, hits, quoted, clock, cancel)
+            if self.speaker:
+                yield from self._support(self.speaker, question, hits, quoted, clock, cancel)
 
     def _support(
         self,
-        model: LanguageModel,
+        speaker: Speaker,
         question: str,
         hits: Hits,
         quoted: Sequence[Token | Citation],
         clock: _Clock,
         cancel: threading.Event | None,
     ) -> Iterator[str | Citation]:
-        """What a weak model can add to the quotes. It reads only their passages: fewer tokens."""
-        numbers = {piece.number for piece in quoted if isinstance(piece, Citation)}
+        """What a weak model can add to the quotes. It reads them and what stands around them: few tokens."""
+        citations = [piece for piece in quoted if isinstance(piece, Citation)]
+        numbers = {citation.number for citation in citations}
         said = question + "".join(piece.text for piece in quoted if isinstance(piece, Token))
-        prompt = self._prompt(model, question, [hits[number - 1] for number in sorted(numbers)], clock)
-        words = self._words(model, prompt, clock, cancel, SUPPORTING_TOKENS)
+        prompt = clock.read(*speaker.prompt(question, excerpts(citations)))
+        words = clock.count(speaker.words(prompt.messages, SUPPORTING_TOKENS, cancel))
         yield from supported_only(words, hits, numbers, said)
-
-    def _words(
-        self,
-        model: LanguageModel,
-        prompt: Prompt,
-        clock: _Clock,
-        cancel: threading.Event | None,
-        longest: int | None = None,
-    ) -> Iterator[str]:
-        """What the model says to the user: no thoughts, no links, at most `longest` tokens."""
-        tokens = min(self.settings.answer_tokens, longest or self.settings.answer_tokens)
-        sampling = Sampling(tokens + self._thoughts(model), self.settings.temperature)
-        pieces = clock.count(model.stream(prompt.messages, sampling, cancel))
-        return unlinked(without_thoughts(pieces, family_of(model.info.name).begins_thinking))
-
-    def _thoughts(self, model: LanguageModel) -> int:
-        """Tokens to think with, as far as prompt and answer leave them."""
-        spare = model.info.context_tokens - self.settings.context_tokens - self.settings.answer_tokens
-        return max(0, min(family_of(model.info.name).thought_tokens, spare))
-
-    def _prompt(self, model: LanguageModel, question: str, hits: Sequence[Hit], clock: _Clock) -> Prompt:
-        model.count_tokens([Message("user", question)])  # waits: a second way to load may have less context
-        room = model.info.context_tokens - self.settings.answer_tokens - self._thoughts(model)
-        budget = min(self.settings.context_tokens, room)
-        prompt = build_prompt(question, hits, budget, model.count_tokens)
-        clock.context = Context(prompt.token_count, budget, prompt.used_hits, prompt.dropped_hits)
-        return prompt
-
-    def _evidence_leads(self, model: LanguageModel) -> bool:
-        """Whether the quotes are the answer, because the model is small or was seen to read worse."""
-        if self.settings.lead != "auto":
-            return self.settings.lead == "evidence"
-        size = model.info.parameters
-        small = size is not None and size < TRUSTED_PARAMETERS
-        return small or self._reads(model) < READS
 
 
 @contextmanager
@@ -227,6 +199,11 @@ class _Clock:
     def spoke(self) -> None:
         if self._timings.first_token_s is None:
             self._timings = replace(self._timings, first_token_s=self._elapsed())
+
+    def read(self, prompt: Prompt, budget_tokens: int) -> Prompt:
+        """Pass a prompt on, and note what its model is given to read."""
+        self.context = Context(prompt.token_count, budget_tokens, prompt.used_hits, prompt.dropped_hits)
+        return prompt
 
     def count(self, words: Generator[str, None, Usage]) -> Iterator[str]:
         """Pass a model's stream on, and note what it cost in the end."""

@@ -96,6 +96,11 @@ class AnswerSettings(_Frozen):
 
     context_tokens: int = Field(1024, ge=256, description="prompt budget, in the model's tokens")
     answer_tokens: int = Field(160, ge=16, description="longest answer of the model, in its tokens")
+    max_history_tokens: int = Field(
+        512,
+        ge=0,
+        description="a model may read so much of a conversation to make a question whole; 0: rules do",
+    )
     temperature: float = Field(0.0, ge=0, le=2, description="0 always takes the likeliest word")
     refusal_threshold: float = Field(0.2, ge=0, le=1, description="below it: 'not in your documents'")
     lead: Literal["auto", "evidence", "model"] = Field(

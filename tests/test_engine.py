@@ -5,8 +5,8 @@ import threading
 import numpy as np
 import pytest
 
-from rag.citations import UNSUPPORTED_MARK
-from rag.engine import NOT_IN_DOCUMENTS, Engine
+from rag.citations import NOT_IN_DOCUMENTS, UNSUPPORTED_MARK
+from rag.engine import Engine
 from rag.evidence import EvidenceFinder
 from rag.filters import Filters
 from rag.loader.base import Usage
@@ -64,6 +64,19 @@ def test_a_large_model_that_reads_badly_only_supports(make_engine):
     assert answer.text.startswith('"Cats sleep sixteen hours a day." [1]') and "cheese" not in answer.text
     answer = drain(make_engine(EchoModel(parameters=7_000_000_000), reads=0.5, lead="model"))
     assert "cheese" in answer.text
+
+
+class UnsureModel(EchoModel):
+    """Finds no answer in any passage."""
+
+    def stream(self, messages, sampling, cancel=None):
+        yield from ("Not in your", " documents.")
+        return Usage(1, 1, "stop")
+
+
+def test_a_large_model_may_find_no_answer_either(make_engine):
+    answer = drain(make_engine(UnsureModel(7_000_000_000)))
+    assert answer.abstained and answer.text == NOT_IN_DOCUMENTS and answer.unsupported == ()
 
 
 def test_a_large_model_speaks_first_and_is_checked(make_engine):
