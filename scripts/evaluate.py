@@ -28,6 +28,8 @@ def main(arguments: Sequence[str]) -> int:
         return _draft(flags.make_questions, flags.sample, flags.seed, flags.json)
     if flags.dataset and flags.claims:
         return _claims(flags.dataset, flags.claims, flags.seed, flags.json)
+    if flags.dataset and flags.spoken:
+        return _spoken(flags.dataset, flags.spoken, flags.seed, flags.json)
     if flags.dataset is None:
         raise console.UsageError(
             "evaluate.py needs a DATASET, --make-questions FOLDER, or --compare A B",
@@ -85,6 +87,18 @@ def _claims(dataset: Path, count: int, seed: int, as_json: bool) -> int:
     return console.OK
 
 
+def _spoken(dataset: Path, count: int, seed: int, as_json: bool) -> int:
+    from rag.evaluation.spoken import measure_spoken, table
+    from rag.settings import load_settings
+
+    found = measure_spoken(dataset, load_settings(), count, seed)
+    if as_json:
+        console.print_json(found)
+    else:
+        print(console.clean(table(found)), end="")
+    return console.OK
+
+
 def _compare(a: Path, b: Path, as_json: bool) -> int:
     from rag.evaluation.compare import compare, table
 
@@ -133,6 +147,12 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         metavar="N",
         type=console.count,
         help="instead: how many of N sentences of its documents, made false, are marked?",
+    )
+    add(
+        "--spoken",
+        metavar="N",
+        type=console.count,
+        help="instead: show N verified sentences of the model beside their quotes, to be read",
     )
     add(
         "--make-questions",

@@ -69,6 +69,13 @@ def evaluate(options: Options, settings: Settings) -> Outcome:
 
 
 @contextmanager
+def open_dataset_engine(dataset: Dataset, settings: Settings, with_model: bool = True) -> Iterator[Engine]:
+    """The engine that users get, on the dataset's own index."""
+    with _retriever(dataset, settings) as retriever, _engine(retriever, settings, with_model) as engine:
+        yield engine
+
+
+@contextmanager
 def _retriever(dataset: Dataset, settings: Settings) -> Iterator[Retriever]:
     embedder = load_embedder(settings.embedding)
     with open_corpus(dataset, embedder, settings) as generation:
