@@ -30,6 +30,7 @@ from rag.loader.process.supervise import start
 from rag.loader.records import Plan
 from rag.types import Message
 from tests.models import smollm2_folder  # noqa: F401  (a fixture)
+from tests.test_any_engine import check_answers
 
 ROOT = Path(__file__).resolve().parent.parent
 RUNS_HERE = sys.platform == "linux" and platform.machine() in ("x86_64", "aarch64") and torch_cuda() is None
@@ -136,6 +137,11 @@ def test_the_set_up_has_brought_vllm():
 def test_info_tells_what_was_loaded(model):
     info = model.wait_ready()
     assert (info.engine, info.parameters, info.context_tokens) == ("vllm", 134_515_008, CONTEXT_TOKENS)
+
+
+@REAL
+def test_its_answers_are_checked_as_any(model, tmp_path):
+    check_answers(model, tmp_path)
 
 
 @REAL
