@@ -119,28 +119,22 @@ class _Slot:
 
     def _parse(self, candidate: Candidate) -> Document:
         child = self._ready_child()
-        watch = _Watch(child, self._settings)
         try:
-            child.send({"path": candidate.key})
-            while (message := child.receive(LOOK_S)) is None:
-                watch.check()
-        except ChildGone as gone:
-            self._drop()
-            raise watch.explain(gone) from gone
-        except TooMuch:
+            message = ask(child, {"path": candidate.key}, self._settings)
+        except DocumentError:
             self._drop()
             raise
         self._files += 1
         if self._files >= RETIRE_FILES or child.resident_bytes() > RETIRE_BYTES:
             self._drop()
-        return _document(message)
+        return from_json(answered(message)["document"])
 
     def _ready_child(self) -> Child:
         with self._lock:
             if self._stopping.is_set():
                 raise Unreadable("was not read: stopped", "")
             if self._child is None:
-                self._child, self._files = Child(self._module, [_limits(self._settings)]), 0
+                self._child, self._files = Child(self._module, [limits(self._settings)]), 0
             return self._child
 
     def _drop(self) -> None:
@@ -148,6 +142,46 @@ class _Slot:
             child, self._child = self._child, None
         if child is not None:
             child.kill()
+
+
+def ask(child: Child, request: dict[str, Any], settings: IngestSettings) -> dict[str, Any]:
+    """What the child answers, within the limits of one file.
+
+    Raises TooMuch or Unreadable when it does not; it is of no further use then.
+    """
+    watch = _Watch(child, settings)
+    try:
+        child.send(request)
+        while (message := child.receive(LOOK_S)) is None:
+            watch.check()
+    except ChildGone as gone:
+        raise watch.explain(gone) from gone
+    return message
+
+
+def answered(message: dict[str, Any]) -> dict[str, Any]:
+    """The child's answer, if that is none of the errors of a file, which is raised."""
+    if "error" not in message:
+        return message
+    error = message["error"]
+    kind = TooMuch if error["code"] == TooMuch.code else Unreadable
+    raise kind(error["message"], error["fix"])
+
+
+def limits(settings: IngestSettings) -> str:
+    """The limits of one file as the child is started with: JSON of `Limits`."""
+    return json.dumps(
+        asdict(
+            Limits(
+                pages=settings.max_pages,
+                memory_bytes=settings.file_memory_mb * 2**20,
+                file_bytes=settings.max_file_mb * 2**20,
+                seconds=settings.file_seconds,
+                ocr=settings.ocr == "auto",
+                ocr_language=settings.ocr_language,
+            )
+        )
+    )
 
 
 class _Watch:
@@ -178,26 +212,6 @@ class _Watch:
         return Unreadable(
             f"the parser {gone.explanation}", "The file is damaged or hostile; save it again or leave it out."
         )
-
-
-def _limits(settings: IngestSettings) -> str:
-    limits = Limits(
-        pages=settings.max_pages,
-        memory_bytes=settings.file_memory_mb * 2**20,
-        file_bytes=settings.max_file_mb * 2**20,
-        seconds=settings.file_seconds,
-        ocr=settings.ocr == "auto",
-        ocr_language=settings.ocr_language,
-    )
-    return json.dumps(asdict(limits))
-
-
-def _document(message: dict[str, Any]) -> Document:
-    if "document" in message:
-        return from_json(message["document"])
-    error = message["error"]
-    kind = TooMuch if error["code"] == TooMuch.code else Unreadable
-    raise kind(error["message"], error["fix"])
 
 
 def _next(done: queue.SimpleQueue[Result]) -> Result:

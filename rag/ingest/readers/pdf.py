@@ -29,7 +29,7 @@ def read_pdf(path: Path, limits: Limits) -> Parsed:
     try:
         pdf = pypdfium2.PdfDocument(path)
     except pypdfium2.PdfiumError as error:
-        raise _explained(path, error) from error
+        raise explained(path, error) from error
     started = time.monotonic()
     notes: list[str] = []
     pages, pictures, broken = [], [], []
@@ -57,7 +57,8 @@ def read_pdf(path: Path, limits: Limits) -> Parsed:
     return Parsed(_sections(pages, _outline(pdf, count)), "pypdfium2", title, "page", tuple(notes))
 
 
-def _explained(path: Path, error: Exception) -> Unreadable:
+def explained(path: Path, error: Exception) -> Unreadable:
+    """Why PDFium did not open the file."""
     # PDFium may report the error of an earlier file, so the file itself must speak of a password too
     if "password" in str(error).lower() and b"/Encrypt" in path.read_bytes():
         return Unreadable("is protected by a password", "Save a copy without the password and ingest that.")
