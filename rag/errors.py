@@ -25,6 +25,9 @@
     |-- DocumentError            document            5     one file; ends up in the ledger
     |   |-- Unreadable           unreadable          5     damaged, encrypted, wrong kind
     |   `-- TooMuch              too_much            5     over a time, memory or size limit
+    |-- HistoryError             history             2     the page's conversations cannot be read or kept
+    |   |-- HistoryDamaged       history_damaged     2     no such database, or of a newer version
+    |   `-- ConversationGone     conversation_gone   2     deleted meanwhile, as in another tab
     `-- EvaluationError          evaluation          2     a dataset that cannot be used
 
 `message` says what happened, `fix` what the user can do about it.
@@ -147,3 +150,15 @@ class Unreadable(DocumentError):
 
 class TooMuch(DocumentError):
     code = "too_much"
+
+
+class HistoryError(RagError):
+    code, exit_code = "history", 2
+
+
+class HistoryDamaged(HistoryError):
+    code = "history_damaged"
+
+
+class ConversationGone(HistoryError):
+    code = "conversation_gone"
