@@ -24,6 +24,8 @@ def main(arguments: Sequence[str]) -> int:
     if flags.compare:
         a, b = flags.compare
         return _compare(a, b, flags.json)
+    if flags.feedback is not False:
+        return _feedback(flags.feedback, flags.json)
     if flags.make_questions:
         return _draft(flags.make_questions, flags.sample, flags.seed, flags.json)
     if flags.dataset and flags.claims:
@@ -32,7 +34,7 @@ def main(arguments: Sequence[str]) -> int:
         return _spoken(flags.dataset, flags.spoken, flags.seed, flags.json)
     if flags.dataset is None:
         raise console.UsageError(
-            "evaluate.py needs a DATASET, --make-questions FOLDER, or --compare A B",
+            "evaluate.py needs a DATASET, --make-questions FOLDER, --compare A B, or --feedback",
             "See evaluate.py --help.",
         )
 
@@ -110,6 +112,17 @@ def _compare(a: Path, b: Path, as_json: bool) -> int:
     return console.OK
 
 
+def _feedback(file: Path | None, as_json: bool) -> int:
+    from rag.evaluation.feedback import feedback, table
+
+    found = feedback(file)
+    if as_json:
+        console.print_json(found)
+    else:
+        print(console.clean(table(found)), end="")
+    return console.OK
+
+
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = console.Arguments(
         prog="evaluate.py",
@@ -166,6 +179,14 @@ def _parse(arguments: Sequence[str]) -> argparse.Namespace:
         type=Path,
         nargs=2,
         help="instead: is B better than A, both written with --json?",
+    )
+    add(
+        "--feedback",
+        metavar="FILE",
+        type=Path,
+        nargs="?",
+        default=False,
+        help="instead: how were the chat page's answers voted? (FILE: another conversations.sqlite)",
     )
     add("--json", action="store_true", help="print one JSON object and nothing else")
     return parser.parse_args(arguments)
