@@ -20,7 +20,7 @@ from rag.prompt import excerpts
 from rag.quoting import DISPUTED, dispute, quotes
 from rag.reranking import load_reranker
 from rag.retrieval import Retriever
-from rag.settings import DEFAULT_COLLECTION, AnswerSettings, Settings
+from rag.settings import DEFAULT_COLLECTION, AnswerSettings, ModelSettings, Settings
 from rag.speaker import Speaker
 from rag.store.generation import Collection
 from rag.types import (
@@ -155,6 +155,11 @@ class Engine:
         yield from supported_only(words, hits, numbers, said)
 
 
+def window(answer: AnswerSettings, model: ModelSettings) -> int:
+    """Tokens that prompt, thoughts and answer need together."""
+    return answer.context_tokens + answer.answer_tokens + family_of(model.model).thought_tokens
+
+
 @contextmanager
 def open_engine(
     settings: Settings,
@@ -170,13 +175,11 @@ def open_engine(
     model cannot be had.
     """
     with ExitStack() as stack:
-        window = settings.answer.context_tokens + settings.answer.answer_tokens
-        window += family_of(settings.model.model).thought_tokens
         model = None
         if with_model:
             from rag.loader.load import open_model  # a tenth of a second that quotes alone do not need
 
-            model = open_model(settings.model, window, on_event)
+            model = open_model(settings.model, window(settings.answer, settings.model), on_event)
             stack.callback(model.close)
         generation = stack.enter_context(Collection(index_root(), collection).open())
         reranker = load_reranker(settings.retrieval)

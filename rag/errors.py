@@ -162,3 +162,11 @@ class HistoryDamaged(HistoryError):
 
 class ConversationGone(HistoryError):
     code = "conversation_gone"
+
+
+def unforeseen(error: Exception) -> RagError:
+    """What a page or a server tells of an error that nobody foresaw."""
+    return RagError(
+        f"something went wrong that should not have: {type(error).__name__}: {error}",
+        "Try again. The terminal in which Footnote runs shows more.",
+    )

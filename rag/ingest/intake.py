@@ -136,7 +136,7 @@ class Intake:
             for file in files:
                 self._books.fail(file.path, outcome.message, file)
                 self._tally.failures[file.path] = outcome.message
-            self._finished(files)
+            self._finished(files, outcome.message)
             return
         if outcome.notes:
             self._tally.remarks[outcome.path] = "; ".join(outcome.notes)
@@ -178,19 +178,23 @@ class Intake:
             own = np.stack([vectors[each] for each in hashes])
             self._books.store(cut.document, cut.files, cut.chunks, own)
             self._tally.chunks += len(cut.chunks)
-            self._count(cut.files)
-        self._report_progress()
+            self._finished(cut.files)
 
-    def _finished(self, files: Sequence[File]) -> None:
-        self._count(files)
-        self._report_progress()
-
-    def _count(self, files: Sequence[File]) -> None:
+    def _finished(self, files: Sequence[File], failure: str = "") -> None:
         self._bytes += files[0].size
-        self._tally.done.update(file.path for file in files)
+        for file in files:
+            self._tally.done.add(file.path)
+            self._report_progress(path=file.path, failure=failure)
 
-    def _report_progress(self, ahead: Iterable[_Cut] = (), chunks: int = 0, share: float = 0.0) -> None:
-        """`chunks` and `share` are what is done of the documents `ahead`."""
+    def _report_progress(
+        self,
+        ahead: Iterable[_Cut] = (),
+        chunks: int = 0,
+        share: float = 0.0,
+        path: str = "",
+        failure: str = "",
+    ) -> None:
+        """`chunks` and `share` are what is done of the documents `ahead`, `path` is the one just finished."""
         done = self._bytes + share * sum(cut.files[0].size for cut in ahead)
         self._tell(
             Progress(
@@ -199,5 +203,7 @@ class Intake:
                 self._files_total,
                 self._tally.chunks + chunks,
                 done / self._bytes_total if self._bytes_total else 0.0,
+                path,
+                failure,
             )
         )

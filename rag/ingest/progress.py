@@ -16,6 +16,7 @@ class Progress:
     """`stage` is "looking", "reading" or "publishing"; `chunks` are done, be they embedded or known.
 
     `share`, 0 to 1, is that of the files' bytes, which foretells the time left better than their number.
+    `path` is the file that was finished just now, if one was, and `failure` why it could not be read.
     """
 
     stage: str
@@ -23,6 +24,8 @@ class Progress:
     files_total: int = 0
     chunks: int = 0
     share: float = 0.0
+    path: str = ""
+    failure: str = ""
 
 
 Tell = Callable[[Progress], None]

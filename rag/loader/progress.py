@@ -37,7 +37,7 @@ def shown(stream: IO[str], on_terminal: bool, delay_s: float = 0.0) -> Iterator[
 
 
 @dataclass
-class _State:
+class LoadState:
     """What the events so far amount to, in words."""
 
     stage: str = "Starting"
@@ -90,7 +90,7 @@ class View:
     """Takes events one at a time; `_draw` shows the state, `_say` a line that stays."""
 
     def __init__(self, delay_s: float) -> None:
-        self._state = _State()
+        self._state = LoadState()
         self._from = time.monotonic() + delay_s
         self._lock = threading.Lock()
         self._ended = False

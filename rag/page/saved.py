@@ -60,7 +60,32 @@ def _citation(citation: Citation, order: Mapping[str, int]) -> dict[str, Any]:
 
 
 def _hit(hit: Hit) -> dict[str, Any]:
-    return {**hit_record(hit), **_where(hit.chunk), "title": hit.chunk.title}
+    chunk = hit.chunk
+    return {
+        **hit_record(hit),
+        **_where(chunk),
+        "title": chunk.title,
+        "chunk": chunk.id,
+        "start": chunk.start,
+        "end": chunk.end,
+    }
+
+
+def chunk_of(hit: Mapping[str, Any]) -> Chunk:
+    """The passage of one of a record's hits."""
+    return Chunk(
+        hit["chunk"],
+        hit["document_id"],
+        hit["text"],
+        hit["start"],
+        hit["end"],
+        hit["path"],
+        hit["title"],
+        hit["page"],
+        hit["line"],
+        tuple(hit["heading"]),
+        hit["unit"],
+    )
 
 
 def _unsupported(unsupported: Unsupported, order: Mapping[str, int]) -> dict[str, Any]:

@@ -72,6 +72,10 @@ class Collection:
         """The numbers of the generations on disk, ascending."""
         return numbers_on_disk(self.folder)
 
+    def live_number(self) -> int:
+        """The number of the live generation, without a look into it. Raises IndexMissing, IndexDamaged."""
+        return self._lineage()[0].number
+
     def embedding(self, settings: EmbeddingSettings) -> EmbeddingSettings:
         """The settings, with the embedder of the live generation unless they name one themselves."""
         try:
