@@ -121,13 +121,14 @@ def test_search_finds_words_wherever_they_were_said(conversations):
     assert found(" ".join(f"word{n}" for n in range(5000))) == []
 
 
-def test_another_answer_takes_the_place_and_the_vote_of_the_one_before(conversations):
+def test_another_answer_takes_the_place_and_the_vote_of_the_one_before(path, conversations):
     first = conversations.start("c", "One?", record("1"))
-    wrong = conversations.append(first.conversation_id, "Two?", record("3"))
+    wrong = conversations.append(first.conversation_id, "Two?", record("3 or more"))
     conversations.vote(wrong.id, "down", "it is 2")
     right = conversations.replace_answer(wrong.id, record("2"))
     assert (right.id, right.answer["answer"], right.vote, right.note) == (wrong.id, "2", None, "")
     assert conversations.exchanges(first.conversation_id) == [first, right]
+    assert b"3 or more" not in bytes_of(path) and b"it is 2" not in bytes_of(path)
     assert conversations.search("3") == [] != conversations.search("2")
 
 

@@ -7,7 +7,7 @@ import streamlit as st
 from rag.errors import RagError
 from rag.page import markup, panel
 from rag.page.answering import Asking
-from rag.page.conversations import Exchange
+from rag.page.conversations import Exchange, Vote
 from rag.page.desk import Desk
 from rag.page.state import Panel, Tab, tab
 from rag.settings import DEFAULT_COLLECTION
@@ -27,9 +27,12 @@ def draw(desk: Desk) -> None:
     mine = tab()
     mine.take_up(desk)
     exchanges = _exchanges(desk, mine)
-    question = st.chat_input("Ask your documents", max_chars=LONGEST_QUESTION, disabled=mine.asking is not None)
+    question = st.chat_input(
+        "Ask your documents", max_chars=LONGEST_QUESTION, disabled=mine.asking is not None
+    )
     if question and question.strip():
         ask(desk, mine, question.strip())
+        st.rerun()  # the field is drawn anew, and takes nothing while the answer comes
     wide = _panel_of(mine, exchanges)
     left, right = st.columns([3, 2], gap="medium") if wide else (st.container(), None)
     if wide and right:
@@ -52,7 +55,7 @@ def ask(desk: Desk, mine: Tab, question: str, replaces: int | None = None) -> No
 def clicked(desk: Desk, mine: Tab, what: str, of: int, number: int) -> None:
     """What a link below an answer asks for."""
     if what in (markup.UP, markup.DOWN):
-        vote = "up" if what == markup.UP else "down"
+        vote: Vote = "up" if what == markup.UP else "down"
         before = next((each.vote for each in _exchanges(desk, mine) if each.id == of), None)
         desk.conversations.vote(of, None if vote == before else vote)
         mine.panel = Panel(what, of) if vote != before and vote == "down" else None
@@ -93,7 +96,9 @@ def _welcome(desk: Desk, mine: Tab) -> None:
         reading = desk.intakes.latest(DEFAULT_COLLECTION)
         if reading and not reading.over:
             st.text("Reading the built-in guide, so that there is something to ask about …")
-        st.markdown("Every sentence of an answer carries a footnote to the page it came from. Try one of these:")
+        st.markdown(
+            "Every sentence of an answer carries a footnote to the page it came from. Try one of these:"
+        )
         for n, example in enumerate(EXAMPLES):
             st.button(example, key=f"example-{n}", on_click=ask, args=(desk, mine, example), width="stretch")
         st.markdown("Your own documents: open **Documents** above, and drop them there.")
@@ -106,7 +111,7 @@ def _past(desk: Desk, mine: Tab, exchanges: list[Exchange]) -> None:
         st.rerun()
     replaced = mine.asking.replaces if mine.asking else None
     for exchange in exchanges[hidden:]:
-        with st.chat_message("user"):
+        with st.chat_message("user", avatar=":material/person:"):
             st.text(exchange.question)
         if exchange.id != replaced:
             with st.chat_message("assistant", avatar=":material/menu_book:"):
@@ -128,7 +133,7 @@ def _past(desk: Desk, mine: Tab, exchanges: list[Exchange]) -> None:
 def _follow(desk: Desk, mine: Tab, asking: Asking) -> None:
     """Show an answer as it comes, with a button that stops it; then draw the page with it in its place."""
     if asking.replaces is None:
-        with st.chat_message("user"):
+        with st.chat_message("user", avatar=":material/person:"):
             st.text(asking.question)
     with st.chat_message("assistant", avatar=":material/menu_book:"):
         place = st.empty()

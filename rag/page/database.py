@@ -6,17 +6,21 @@ Short-lived connections cost a millisecond, and the last one to close empties th
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from rag.errors import HistoryDamaged, HistoryError
+from rag.store import files
 
 SCHEMA_VERSION = 1
 APPLICATION = int.from_bytes(b"Foot", "big")
 """SQLite's application_id, which tells our file from another program's."""
 BUSY_S = 20.0
 """How long to wait for another tab's or server's write."""
+RETRY_S = 0.02
 
 SCHEMA = f"""
 CREATE TABLE conversations (
@@ -89,39 +93,53 @@ class Database:
         """
         with self._translated(), closing(self._open(create=True)) as database:
             database.execute("VACUUM")
-            (unfinished, *_) = database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-        if unfinished:
-            raise HistoryError(
-                f"deleted, but another program is reading {self.path}, whose log still has the text",
-                "Close that program: the log is emptied with the next deletion, or when the last one closes.",
-            )
+            deadline = time.monotonic() + BUSY_S
+            while database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]:
+                if time.monotonic() > deadline:
+                    raise HistoryError(
+                        f"deleted, but another program is reading {self.path}, whose log still has the text",
+                        "Close it: the last program that closes the file empties the log.",
+                    )
+                time.sleep(RETRY_S)  # SQLite does not wait for another process that empties the log itself
 
     def _open(self, create: bool) -> sqlite3.Connection:
-        if create:
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            if not self.path.exists():
-                self.path.touch(mode=0o600)  # private, and SQLite gives its log the same rights
-        place = str(self.path) if self.path.exists() else ":memory:"
-        database = sqlite3.connect(place, timeout=BUSY_S, isolation_level=None)
+        if create and self._absent():
+            self._begin()
+        absent = self._absent()
+        database = _connect(":memory:" if absent else self.path)
         try:
-            # in memory: what VACUUM copies is as private as the file
-            for pragma in ("foreign_keys = ON", "secure_delete = ON", "temp_store = MEMORY"):
-                database.execute(f"PRAGMA {pragma}")
+            if absent:
+                database.executescript(SCHEMA)
             self._check(database)
         except BaseException:
             database.close()
             raise
         return database
 
+    def _absent(self) -> bool:
+        return not self.path.exists() or (self.path.is_file() and not self.path.stat().st_size)
+
+    def _begin(self) -> None:
+        """Put a whole, empty database in place, unless another process does.
+
+        Made elsewhere, because SQLite does not wait when two want to begin a write-ahead log in one file.
+        """
+        from filelock import FileLock
+
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = FileLock(self.path.with_name(f".{self.path.name}.lock"), timeout=BUSY_S)
+        with lock, TemporaryDirectory(dir=self.path.parent) as folder:
+            if self._absent():
+                new = Path(folder, self.path.name)
+                new.touch(mode=0o600)  # private, and SQLite gives its log the same rights
+                with closing(_connect(new)) as database:
+                    database.execute("PRAGMA journal_mode = WAL")
+                    database.executescript(SCHEMA)
+                files.replace(new, self.path)
+                files.sync_folder(self.path.parent)
+
     def _check(self, database: sqlite3.Connection) -> None:
-        """Give a new file its tables; refuse what is not ours to write."""
-        if _empty(database):
-            database.execute("PRAGMA journal_mode = WAL")
-            database.execute("BEGIN IMMEDIATE")
-            if _empty(database):  # nobody else was faster
-                for statement in SCHEMA.split(";\n"):
-                    database.execute(statement)
-            database.execute("COMMIT")
+        """Refuse what is not ours to write."""
         ((application,),) = database.execute("PRAGMA application_id")
         ((version,),) = database.execute("PRAGMA user_version")
         if application != APPLICATION:
@@ -161,6 +179,9 @@ class Database:
         return f"Put a backup in its place, or move {self.path.name} elsewhere to begin anew."
 
 
-def _empty(database: sqlite3.Connection) -> bool:
-    ((tables,),) = database.execute("SELECT count(*) FROM sqlite_schema")
-    return not tables
+def _connect(place: Path | str) -> sqlite3.Connection:
+    database = sqlite3.connect(place, timeout=BUSY_S, isolation_level=None)
+    # secure_delete clears replaced answers; in memory, as what VACUUM copies is as private as the file
+    for pragma in ("foreign_keys = ON", "secure_delete = ON", "temp_store = MEMORY"):
+        database.execute(f"PRAGMA {pragma}")
+    return database

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ class Desk:
         root: Path,
         conversations: Conversations,
         open_model: Open | None = None,
+        guide: Path = GUIDE,
     ) -> None:
         self.settings = settings
         self.conversations = conversations
@@ -42,14 +44,8 @@ class Desk:
         self._answers: dict[int, Asking] = {}
         self._numbers = itertools.count(1)
         self.models.start()
-        self.ensure_guide()
-
-    def ensure_guide(self) -> None:
-        """Read the built-in guide in where nothing was ever read: the first questions are about it."""
-        collection = self.shelf.collection(DEFAULT_COLLECTION)
-        with self._lock:
-            if not collection.exists() and self.intakes.latest(DEFAULT_COLLECTION) is None:
-                self.intakes.begin(DEFAULT_COLLECTION, [GUIDE])
+        if not self.shelf.collection(DEFAULT_COLLECTION).exists():
+            self.intakes.begin(DEFAULT_COLLECTION, [guide])  # the first questions are about it
 
     def ask(
         self,
@@ -99,12 +95,20 @@ class Desk:
         filters: Filters | None,
         cancel: threading.Event,
     ) -> Iterator[Event]:
+        self._await_first(collection, cancel)
         with self.shelf.reading(collection) as retriever, self.models.using() as model:
             engine = Engine(retriever, self.shelf.evidence, model, self.settings.answer)
             for event in engine.ask(question, cancel, filters, history):
                 yield event
                 if isinstance(event, Done):
                     self._note_speed(event.answer.timings)
+
+    def _await_first(self, collection: str, cancel: threading.Event) -> None:
+        """Wait for what is being read into a collection that has nothing yet."""
+        while (run := self.intakes.latest(collection)) and not run.over and not cancel.is_set():
+            if self.shelf.collection(collection).exists():
+                return
+            time.sleep(0.05)
 
     def _note_speed(self, timings: Timings) -> None:
         spent = timings.total_s - timings.retrieval_s

@@ -10,17 +10,18 @@ import streamlit as st
 
 from rag.errors import IndexMissing, RagError
 from rag.ingest.pipeline import remove
-from rag.loader.units import size
+from rag.page import uploads
 from rag.page.desk import Desk
 from rag.page.reading_in import ReadingIn
 from rag.page.state import Tab, tab
-from rag.page import uploads
 from rag.settings import DEFAULT_COLLECTION
 from rag.store.collections import DocumentRow, delete, documents, rename, unused
 
 MB = 1 << 20
 PREVIEW = 3000
 """Characters of a document that are shown."""
+LAST = 12
+"""Files of a run that are named while it goes on."""
 STATUS = {"ok": "read", "failed": "failed", "duplicate": "same as another", "empty": "no text"}
 
 
@@ -37,7 +38,7 @@ def draw(desk: Desk) -> None:
 def _add(desk: Desk, mine: Tab) -> None:
     limit = desk.settings.ingest.max_file_mb
     files = st.file_uploader(
-        f"Drop files here. They are copied into Footnote's own folder and stay on this machine; at most {limit} MB each.",
+        f"Drop files here. They are copied, on this machine only; at most {limit} MB each.",
         accept_multiple_files=True,
         key=f"upload-{mine.uploads}",
         max_upload_size=limit,
@@ -47,7 +48,9 @@ def _add(desk: Desk, mine: Tab) -> None:
         mine.uploads += 1  # an uploader of another key is empty
         st.rerun()
     with st.form("folder", border=False):
-        path = st.text_input("Or a folder on this machine, which is read where it is", placeholder="/home/me/papers")
+        path = st.text_input(
+            "Or a folder on this machine, which is read where it is", placeholder="/home/me/papers"
+        )
         if st.form_submit_button("Read the folder in"):
             _take_folder(desk, mine, path)
 
@@ -85,8 +88,8 @@ def _progress(desk: Desk, mine: Tab) -> None:
             _bar(run)
         else:
             _outcome(desk, mine, run)
-        for path, failure in list(run.files.items())[-12:]:
-            st.text(f"{Path(path).name}: {failure or 'read'}")
+        done = [f"{Path(path).name}: {failure or 'read'}" for path, failure in list(run.files.items())]
+        st.text("\n".join(done[-LAST:]))
     watched = st.session_state.get("watched")
     if run.over and watched is run:
         st.session_state.watched = None
@@ -107,8 +110,10 @@ def _outcome(desk: Desk, mine: Tab, run: ReadingIn) -> None:
     if run.error:
         st.text(f"{run.error.message}. {run.error.fix}")
     elif report := run.report:
-        told = f"{report.added} new, {report.changed} changed, {report.unchanged} unchanged, {len(report.failures)} failed"
-        st.text(f"{'Stopped' if report.interrupted else 'Done'}: {told}. Questions are answered from them now.")
+        counts = (report.added, report.changed, report.unchanged, len(report.failures))
+        told = "{} new, {} changed, {} unchanged, {} failed".format(*counts)
+        ended = "Stopped" if report.interrupted else "Done"
+        st.text(f"{ended}: {told}. Questions are answered from them now.")
 
     def forget() -> None:
         mine.error = ""
@@ -154,7 +159,7 @@ def _row(row: DocumentRow) -> dict[str, Any]:
         "pages": row.pages,
         "passages": row.chunks,
         "coverage": row.coverage,
-        "size": size(row.size_bytes),
+        "KB": round(row.size_bytes / 1000),
         "folder": str(Path(row.path).parent),
     }
 

@@ -17,7 +17,7 @@ HERE = Path(__file__).parent
 
 def main() -> None:
     """What a run of the script draws."""
-    st.set_page_config("Footnote", page_icon=":material/menu_book:", layout="wide")
+    st.set_page_config("Footnote", page_icon=str(HERE / "icon.png"), layout="wide")
     st.html(HERE / "style.css")
     try:
         shared = desk()
@@ -26,8 +26,15 @@ def main() -> None:
         st.stop()
     page = st.navigation(
         [
-            st.Page(lambda: chat.draw(shared), title="Chat", icon=":material/chat:", url_path="ask", default=True),
-            st.Page(lambda: documents.draw(shared), title="Documents", icon=":material/folder:", url_path="documents"),
+            st.Page(
+                lambda: chat.draw(shared), title="Chat", icon=":material/chat:", url_path="ask", default=True
+            ),
+            st.Page(
+                lambda: documents.draw(shared),
+                title="Documents",
+                icon=":material/folder:",
+                url_path="documents",
+            ),
             st.Page(lambda: model.draw(shared), title="Model", icon=":material/memory:", url_path="model"),
         ],
         position="top",

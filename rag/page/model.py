@@ -23,7 +23,12 @@ AUTO = "auto"
 ENGINES = (AUTO, "llamacpp", "transformers", "vllm", "remote")
 NEAR = 0.9
 """Share of the cap from which on the gauge warns."""
-MARKS = {"fits": "✓ fits", "does not fit": "✗ does not fit", "refused": "✗ refused", "unavailable": "– not here"}
+MARKS = {
+    "fits": "✓ fits",
+    "does not fit": "✗ does not fit",
+    "refused": "✗ refused",
+    "unavailable": "– not here",
+}
 
 
 def draw(desk: Desk) -> None:
@@ -104,7 +109,7 @@ def _loading(load: Load) -> None:
             used = state.resident / cap
             near = " near" if used > NEAR else ""
             st.html(
-                f'<div class="gauge{near}" role="img" aria-label="memory"><div style="width:{used:.0%}"></div></div>'
+                f'<div class="gauge{near}"><div style="width:{used:.0%}"></div></div>'
                 f'<span class="path">{size(state.resident)} of {size(cap)} that it may take</span>'
             )
         for setback in load.setbacks:
@@ -168,7 +173,7 @@ def plan_table(candidates: Sequence[Candidate]) -> str:
 def _way(way: Candidate) -> str:
     need = size(way.need.must_have) if way.need else "-"
     rate = f"{way.tokens_per_s:.0f}" if way.tokens_per_s else "-"
-    why = " ".join(filter(None, [way.reason, way.fix]))
+    why = ". ".join(filter(None, [way.reason.rstrip("."), way.fix]))
     cells = (title(way.plan), MARKS.get(way.verdict, way.verdict), need, rate, why)
     return f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in cells)}</tr>"
 

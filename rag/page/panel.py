@@ -21,6 +21,8 @@ from rag.store.generation import Generation
 
 WIDTH_PX = 1100
 """Of a page's picture: sharp on a screen of twice the usual density."""
+BEFORE, AFTER = 300, 600
+"""Characters around a quote, so that it is seen without scrolling."""
 
 Record = Mapping[str, Any]
 
@@ -28,7 +30,9 @@ Record = Mapping[str, Any]
 def draw(desk: Desk, mine: Tab, panel: Panel, exchange: Exchange) -> None:
     """The panel, with what closes it."""
     top, close = st.columns([5, 1], vertical_alignment="center")
-    close.button("Close", key="close", icon=":material/close:", type="tertiary", on_click=_close, args=(mine,))
+    close.button(
+        "Close", key="close", icon=":material/close:", type="tertiary", on_click=_close, args=(mine,)
+    )
     with top:
         st.html(f"<strong>{html.escape(_title(panel, exchange))}</strong>")
     if panel.what == markup.SOURCE:
@@ -90,7 +94,7 @@ def _passage(desk: Desk, collection: str, hit: Record, start: int, end: int) -> 
     chunk = chunk_of(hit)
 
     def view(generation: Generation | None) -> None:
-        found = around(generation, chunk, start, end)
+        found = around(generation, chunk, start, end, BEFORE, AFTER)
         before, after = "… " * found.cut_before, " …" * found.cut_after
         st.html(f"{before}{as_html(found.segments)}{after}")
 
@@ -156,7 +160,9 @@ def _standing(rank: Record | None) -> str:
 
 def _note(desk: Desk, mine: Tab, exchange: Exchange) -> None:
     with st.form("note", border=False):
-        note = st.text_area("It stays on this machine; scripts/evaluate.py --feedback shows it.", exchange.note)
+        note = st.text_area(
+            "It stays on this machine; scripts/evaluate.py --feedback shows it.", exchange.note
+        )
         if st.form_submit_button("Keep"):
             desk.conversations.vote(exchange.id, "down", note)
             mine.panel = None

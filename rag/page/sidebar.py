@@ -47,7 +47,9 @@ def _collection(desk: Desk, mine: Tab) -> None:
 
 
 def _conversations(desk: Desk, mine: Tab) -> None:
-    words = st.text_input("Search", key="words", placeholder="Search your chats", label_visibility="collapsed")
+    words = st.text_input(
+        "Search", key="words", placeholder="Search your chats", label_visibility="collapsed"
+    )
     found = desk.conversations.search(words) if words.strip() else desk.conversations.newest()
     with st.container(key="conversations", gap="xsmall"):
         for conversation in found[:LISTED]:
@@ -90,6 +92,8 @@ def _model(desk: Desk) -> None:
     if load := models.load:
         st.caption(f"Loading {load.settings.model}: {load.state.facts or 'starting'}")
     elif info := models.info:
-        st.caption(f"{info.name} answers ({info.engine}, {info.quantization}, {size(models.resident_bytes())})")
+        st.caption(
+            f"{info.name} answers ({info.engine}, {info.quantization}, {size(models.resident_bytes())})"
+        )
     else:
         st.caption("No model: answers are quotes.")

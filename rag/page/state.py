@@ -29,20 +29,17 @@ class Tab:
     """One tab's choices; what has to survive a reload stands in the address."""
 
     collection: str = DEFAULT_COLLECTION
+    conversation: int | None = None
     panel: Panel | None = None
     asking: Asking | None = None
     error: str = ""
     shown: int = 20
     uploads: int = 0
 
-    @property
-    def conversation(self) -> int | None:
-        """The number of the conversation that is open; None: a new one."""
-        return _number(st.query_params.get(CHAT))
-
     def open(self, conversation: int | None) -> None:
-        """Turn to another conversation."""
+        """Turn to another conversation; None: a new one."""
         self.panel, self.asking, self.error = None, None, ""
+        self.conversation = conversation
         _keep(CHAT, conversation)
         _keep(ASKING, None)
 
@@ -52,7 +49,11 @@ class Tab:
         _keep(ASKING, asking.number if asking else None)
 
     def take_up(self, desk: Desk) -> None:
-        """After a reload: the answer that the address names, if it is still under way."""
+        """After a reload: the answer that the address names, if it is still under way.
+
+        After a look at another page, the address gets back what it had.
+        """
+        _keep(CHAT, self.conversation)
         number = _number(st.query_params.get(ASKING))
         if self.asking is None and number is not None:
             self.follow(desk.asking(number))
@@ -61,7 +62,7 @@ class Tab:
 def tab() -> Tab:
     """This tab's."""
     if "tab" not in st.session_state:
-        st.session_state.tab = Tab()
+        st.session_state.tab = Tab(conversation=_number(st.query_params.get(CHAT)))
     return cast(Tab, st.session_state.tab)
 
 

@@ -194,6 +194,11 @@ class ChunkStore:
         ]
         return sorted(documents, key=lambda document: (document.paths[:1], document.id))
 
+    def last_pages(self) -> dict[str, int]:
+        """The last page, slide or sheet on which a passage begins, by document, of those that have any."""
+        found = self._rows("SELECT document_id, max(page) FROM chunks GROUP BY document_id")
+        return {id: page for id, page in found if page is not None}
+
     def paths(self) -> dict[str, str]:
         """The document id of every path."""
         return dict(self._rows("SELECT path, document_id FROM paths"))

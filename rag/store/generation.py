@@ -14,7 +14,7 @@ from rag.errors import IndexDamaged, IndexMismatch, IndexMissing, StoreError, Us
 from rag.settings import ChunkSettings, EmbeddingSettings
 from rag.store.files import writing
 from rag.store.lexical import LexicalSettings
-from rag.store.live import Step, numbers_on_disk, remove_leftovers, write_current
+from rag.store.live import DISCARDED, Step, numbers_on_disk, remove_leftovers, write_current
 from rag.store.lock import WriterLock
 from rag.store.manifest import (
     CURRENT,
@@ -22,6 +22,7 @@ from rag.store.manifest import (
     Manifest,
     Pointer,
     fix,
+    missing,
     read_current,
     read_manifest,
 )
@@ -186,10 +187,7 @@ class Collection:
     def _lineage(self) -> list[Pointer]:
         lineage = read_current(self.folder)
         if not lineage:
-            raise IndexMissing(
-                f"there is no index '{self.name}' in {self.folder.parent}",
-                fix("", self.name),
-            )
+            raise missing(self.folder)
         return lineage
 
     def _take_lock(self, task: str) -> WriterLock:
@@ -197,12 +195,14 @@ class Collection:
             self.folder.mkdir(parents=True, exist_ok=True)
         lock = WriterLock(self.folder, task)
         remove_leftovers(self.folder)
+        remove_leftovers(self.folder.parent, DISCARDED)
         return lock
 
 
 def list_collections(root: Path) -> list[str]:
     """The names of all published collections in `root`, sorted."""
-    return sorted(path.parent.name for path in Path(root).glob(f"*/{CURRENT}"))
+    names = [path.parent.name for path in Path(root).glob(f"*/{CURRENT}")]
+    return sorted(name for name in names if not name.startswith(DISCARDED))
 
 
 def _check_match(base: Generation, wanted: Manifest) -> None:

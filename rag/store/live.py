@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import secrets
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,6 +13,8 @@ from rag.store import files
 from rag.store.manifest import CURRENT, Pointer, folder_name, read_current
 
 TEMPORARY = ".tmp-"
+DISCARDED = f"{TEMPORARY}deleted-"
+"""Beside the collections: those that are no more, while their files are being deleted."""
 KEPT = 3
 """Generations that stay on disk: the live one, and two to roll back to."""
 
@@ -49,9 +52,22 @@ def prune(folder: Path, pointers: Sequence[Pointer]) -> None:
             shutil.rmtree(doomed, ignore_errors=True)
 
 
-def remove_leftovers(folder: Path) -> None:
-    """Delete what dead writers left. Only for the holder of the lock, who has begun nothing yet."""
-    for path in folder.glob(f"{TEMPORARY}*"):
+def discard(folder: Path, step: Step) -> None:
+    """Let a collection be gone in one step, and then delete its files. For the holder of its lock."""
+    step("set aside")
+    aside = folder.with_name(f"{DISCARDED}{folder.name}-{secrets.token_hex(4)}")
+    files.replace(folder, aside)
+    files.sync_folder(folder.parent)
+    step("delete")
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def remove_leftovers(folder: Path, prefix: str = TEMPORARY) -> None:
+    """Delete what dead writers left. Only for the holder of the lock, who has begun nothing yet.
+
+    With the prefix DISCARDED for anyone: `folder` then is that of all collections.
+    """
+    for path in folder.glob(f"{prefix}*"):
         if path.is_dir() and not path.is_symlink():
             shutil.rmtree(path, ignore_errors=True)
         else:

@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from rag.errors import IndexDamaged, IndexMismatch
+from rag.errors import IndexDamaged, IndexMismatch, IndexMissing
 from rag.settings import ChunkSettings, EmbeddingSettings
 from rag.store import files
 from rag.store.lexical import LOCKS, LexicalSettings
@@ -138,8 +138,8 @@ class Manifest:
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise IndexDamaged(f"{place} is not a manifest: {error}", rebuild) from error
 
-    def check_files(self, folder: Path) -> None:
-        """Compare every byte in `folder` with this manifest. Raises IndexDamaged naming the file."""
+    def check_sizes(self, folder: Path) -> None:
+        """Compare the files in `folder` with this manifest, by name and size alone. Raises IndexDamaged."""
         sizes = _content(folder)
         for name, entry in self.files.items():
             if name not in sizes:
@@ -149,7 +149,11 @@ class Manifest:
         for name in sizes:
             if name not in self.files:
                 raise damaged(folder / name, "does not belong there")
-        largest_first = sorted(self.files, key=lambda name: -sizes[name])
+
+    def check_files(self, folder: Path) -> None:
+        """Compare every byte in `folder` with this manifest. Raises IndexDamaged naming the file."""
+        self.check_sizes(folder)
+        largest_first = sorted(self.files, key=lambda name: -self.files[name].size)
         for name, sha256 in files.digests(folder, largest_first).items():
             if sha256 != self.files[name].sha256:
                 raise damaged(folder / name, "differs from what was written")
@@ -202,6 +206,13 @@ def read_manifest(collection: Path, pointer: Pointer) -> Manifest:
     if hashlib.sha256(content).hexdigest() != pointer.sha256:
         raise damaged(path, "differs from what was written")
     return Manifest.from_json(content.decode(), path)
+
+
+def missing(collection: Path) -> IndexMissing:
+    """The error for a collection's folder without an index."""
+    return IndexMissing(
+        f"there is no index '{collection.name}' in {collection.parent}", fix("", collection.name)
+    )
 
 
 def damaged(path: Path, how: str) -> IndexDamaged:
