@@ -11,10 +11,11 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise
 
-from rag.claims import Verdict, check, check_pair, share
+from rag.claims import Verdict, check, check_pair, fragment, share
 from rag.harmless import orders
+from rag.quoting import agrees, quote
 from rag.sentences import sentence_spans
-from rag.types import Citation, Hit, Unsupported
+from rag.types import Citation, Hit, Sentence, Unsupported
 from rag.wording import content_words
 
 REPEATED = 0.7
@@ -69,10 +70,14 @@ def _statements(text: str) -> tuple[tuple[int, int], ...]:
     )
 
 
-def footnoted(pieces: Iterable[str], hits: Sequence[Hit]) -> Iterator[str | Citation | Unsupported]:
+def footnoted(
+    pieces: Iterable[str], hits: Sequence[Hit], found: Sequence[Sentence] = ()
+) -> Iterator[str | Citation | Unsupported]:
     """Pass a model's stream on as it comes, and put a footnote or a mark behind every sentence that ends.
 
-    Yields text, and each sentence's Citation or Unsupported just before its `[n]` or its mark.
+    `found` are the sentences in which a reader found the answer: they support a reply such as "1957.", which
+    says nothing without its question. Yields text, and each sentence's Citation or Unsupported just before
+    its `[n]` or its mark.
     """
     sentence = shown = ""
     for sentence, ended in _growing_sentences(pieces):
@@ -82,9 +87,22 @@ def footnoted(pieces: Iterable[str], hits: Sequence[Hit]) -> Iterator[str | Cita
             continue
         shown = ""
         if content_words(sentence) and sentence.strip() != NOT_IN_DOCUMENTS:
-            found = checked(sentence, hits)
-            yield found
-            yield f" [{found.number}]" if isinstance(found, Citation) else f" {UNSUPPORTED_MARK}"
+            answer = fragment(sentence)
+            verdict = _found(sentence, answer, hits, found) if answer else checked(sentence, hits)
+            yield verdict
+            yield f" [{verdict.number}]" if isinstance(verdict, Citation) else f" {UNSUPPORTED_MARK}"
+
+
+def _found(
+    sentence: str, answer: str, hits: Sequence[Hit], found: Sequence[Sentence]
+) -> Citation | Unsupported:
+    """The footnote of a mere answer: the sentence in which the reader found the same."""
+    for each in found:
+        if each.hit in hits and agrees(each, answer):
+            return quote(each, hits)
+    best = found[0] if found and found[0].hit in hits else None
+    nearest = (best.hit, (best.start, best.end)) if best else (None, None)
+    return Unsupported(sentence.strip(), "no passage is seen to answer the question so", *nearest)
 
 
 def supported_only(
@@ -99,7 +117,12 @@ def supported_only(
         if not ended or share(sentence, said) >= REPEATED:
             continue
         found = checked(sentence, hits, neighbours=False)
-        if isinstance(found, Citation) and found.number in cited and share(sentence, found.quote) == 1.0:
+        if (
+            not fragment(sentence)
+            and isinstance(found, Citation)
+            and found.number in cited
+            and share(sentence, found.quote) == 1.0
+        ):
             said += sentence
             yield found
             yield f" {sentence.strip()} [{found.number}]"

@@ -6,6 +6,7 @@ said wrongly is checked on its own; what cannot be told for sure counts as not s
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -18,6 +19,17 @@ SHARE = 0.85
 """Of a claim's content words, the least that its source must hold; names, numbers and units all of them."""
 SUBJECT = 2
 """So many content words at a claim's beginning say whom or what it is about: all of them must be there."""
+
+FRAGMENT = 3
+"""Content words that are too few to say anything without the question that they answer."""
+STATED = 5
+"""Content words behind "the answer is" from which on they are a statement of their own."""
+_ANSWERING = re.compile(
+    r"\W*(?:(?:the|my) )?(?:(?:correct|final|right|short) )?answer(?: to (?:this|the|your) question)?"
+    r"(?:\s+(?:is|was|would be))?\b[\s:.\-–—]*",
+    re.IGNORECASE,
+)
+_CLAUSES = frozenset("and but or which who that while when where because so after before although".split())
 
 _PRONOUNS = frozenset("he she it they him them his her hers its their theirs".split())
 _OPPOSITES = [
@@ -107,7 +119,35 @@ def check_pair(claim: str, first: str, second: str, background: str = "") -> Ver
         named = all(word.kind == "name" for word in own) and _has_pronoun(words(name_for))
         if own and all(word.kind != "word" for word in own) and not named:
             return Verdict(verdict.share, f"{own[0].text} is said of something else")
+        for number in (word for word in own if word.kind == "number"):
+            if not _beside(number, words(claim), _stems(one)):
+                return Verdict(verdict.share, f"{number.text} is said of something else")
     return verdict
+
+
+def _beside(number: Word, said: Sequence[Word], stems: set[str]) -> bool:
+    """Whether most of what a clause says beside a number is said where that number is."""
+    clause: list[Word] = []
+    for word in (*said, Word(".", ".", "mark")):
+        if word.kind == "mark" or word.text.lower() in _CLAUSES:
+            if number in clause:
+                others = [each for each in clause if each.carries and each.kind != "number"]
+                return 2 * sum(each.stem in stems for each in others) >= len(others)
+            clause = []
+        else:
+            clause.append(word)
+    return True
+
+
+def fragment(claim: str) -> str:
+    """Of a sentence that says nothing by itself, only what a question's answer is, that answer; else "".
+
+    "The answer is: 1957." and "1957." are true or false together with the question that they answer.
+    """
+    opening = _ANSWERING.match(claim)
+    rest = claim[opening.end() :] if opening else claim
+    content = sum(word.carries for word in words(rest))
+    return rest.strip() if content < (STATED if opening else FRAGMENT) else ""
 
 
 def share(claim: str, source: str) -> float:

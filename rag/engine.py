@@ -125,7 +125,7 @@ class Engine:
             prompt = clock.read(*self.speaker.prompt(question, hits))
             words = clock.count(self.speaker.words(prompt.messages, cancel=cancel))
             said = ""
-            for piece in footnoted(words, prompt.used_hits):
+            for piece in footnoted(words, prompt.used_hits, evidence.sentences):
                 said += piece if isinstance(piece, str) else ""
                 yield piece
             if cancel and cancel.is_set():

@@ -9,6 +9,7 @@ from dataclasses import replace
 from rag.claims import share
 from rag.evidence import Evidence
 from rag.types import Citation, Hit, Sentence, Token
+from rag.wording import content_words
 
 SURE = 0.8
 """How confident the reader must be before it contradicts a model."""
@@ -41,6 +42,13 @@ def dispute(said: str, evidence: Evidence, hits: Sequence[Hit]) -> Iterator[Toke
         return
     yield Token(f"\n\n{DISPUTED} ")
     yield from quotes(replace(evidence, sentences=(best,), several=False), hits)
+
+
+def agrees(sentence: Sentence, answer: str) -> bool:
+    """Whether an answer says what the reader found in a sentence, and nothing that does not stand there."""
+    exact = _exact(sentence)
+    stated = content_words(answer)
+    return bool(exact and stated <= content_words(sentence.text)) and share(exact, answer) >= AGREES
 
 
 def quote(sentence: Sentence, hits: Sequence[Hit]) -> Citation:

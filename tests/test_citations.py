@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from rag.citations import UNSUPPORTED_MARK, checked, footnoted, supported_only
 from rag.quoting import quote
-from rag.types import Citation, Sentence, Unsupported
+from rag.types import Citation, Sentence, Span, Unsupported
 from tests.fakes import hit
 
 PAID = hit("The fee is 350 euros a year. Members pay it in March.", path="fees.pdf", page=4)
@@ -89,3 +89,25 @@ def test_any_stream_gives_numbers_in_range_and_quotes_that_stand_in_the_passage(
     assert all(1 <= c.number <= 2 for c in citations)
     assert all(c.hit.chunk.text[c.start : c.end] == c.quote for c in citations)
     assert "[12]" not in text
+
+
+def found_in(source, exact):
+    """The sentence in which a reader found an answer."""
+    at = source.chunk.text.index(exact)
+    end = source.chunk.text.index(".") + 1
+    return Sentence(source, source.chunk.text[:end], 0, end, 9.0, Span(at, at + len(exact), 9.0))
+
+
+def test_a_mere_answer_rests_on_what_the_reader_found():
+    found = [found_in(PAID, "350 euros")]
+    text, (citation,) = split(footnoted(["The answer is: 350 euros."], [CATS, PAID], found))
+    assert text == "The answer is: 350 euros. [2]"
+    assert (citation.quote, citation.exact) == ("The fee is 350 euros a year.", "350 euros")
+    for wrong in ("The answer is: a year.", "Sixteen hours.", "The answer is: 530 euros."):
+        pieces = list(footnoted([wrong], [CATS, PAID], found))
+        assert pieces[-1] == f" {UNSUPPORTED_MARK}" and pieces[-2].hit is PAID
+    assert UNSUPPORTED_MARK in split(footnoted(["350 euros."], [PAID]))[0]
+
+
+def test_a_weak_models_mere_answers_add_nothing():
+    assert list(supported_only(["Sixteen hours."], [CATS], {1}, "How long?")) == []

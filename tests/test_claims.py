@@ -2,7 +2,7 @@
 
 import pytest
 
-from rag.claims import check, check_pair, share
+from rag.claims import check, check_pair, fragment, share
 
 TESLA = (
     "Nikola Tesla moved to Paris in 1882, where he was not paid more than $25 a week "
@@ -98,3 +98,32 @@ def test_the_share_counts_words_and_wants_every_number():
     assert share("Cats sleep; dogs bark.", "Cats sleep sixteen hours.") == 0.5
     assert share("The fee is 530 euros.", "The fee is 350 euros.") == 0.0
     assert share("It is what it is.", "The fee is 350 euros a year.") == 0.0
+
+
+@pytest.mark.parametrize(
+    ("claim", "answer"),
+    [
+        ("The answer is: 1957.", "1957."),
+        ("The answer to this question is Thomas Edison.", "Thomas Edison."),
+        ("Answer: $25 a week", "$25 a week"),
+        ("1957.", "1957."),
+        ("The original.", "The original."),
+        ("Cats sleep sixteen hours a day.", ""),
+        ("The answer is: Edison bought the company of Tesla in 1882.", ""),
+        ("The answer was given by Thomas Edison in Paris, five years later.", ""),
+    ],
+)
+def test_a_mere_answer_says_nothing_by_itself(claim, answer):
+    assert fragment(claim) == answer
+
+
+def test_a_number_stays_with_what_is_said_of_it():
+    first = "In 1970, the senate voted to pass the broadcast rules."
+    second = "In 1972, the new rules split the company into two."
+    assert check_pair("The senate passed the rules in 1970, which split the company in 1972.", first, second)
+    swapped = check_pair(
+        "The senate voted to pass the broadcast rules in 1972, which split the company into two.",
+        first,
+        second,
+    )
+    assert swapped.problem == "1972 is said of something else"

@@ -197,4 +197,4 @@ def test_a_reader_that_found_another_answer_says_so(tmp_path, reply, disputed):
         answer = drain(Engine(retriever, EvidenceFinder(Contrary()), model, AnswerSettings(lead="model")))
     assert answer.text.startswith(reply)
     assert answer.disputed == disputed == ('"Cats sleep sixteen hours a day." [1]' in answer.text)
-    assert ("sixteen" in [citation.exact for citation in answer.citations]) == disputed
+    assert [citation.exact for citation in answer.citations][-1] == "sixteen"

@@ -12,6 +12,7 @@ from rag.errors import EvaluationError
 from rag.evaluation.datasets import load_dataset
 from rag.evaluation.progress import counted
 from rag.evaluation.run import open_dataset_engine
+from rag.quoting import DISPUTED
 from rag.settings import Settings
 from rag.types import Answer, Citation, Done
 
@@ -46,12 +47,11 @@ def said_and_cited(answer: Answer) -> Iterator[tuple[str, Citation]]:
     """Each sentence that a footnote follows, with it; but for the reader's own quotes."""
     citations = iter(answer.citations)
     begin = 0
-    for footnote in _FOOTNOTE.finditer(answer.text):
-        sentence, begin = answer.text[begin : footnote.start()].strip(), footnote.end()
+    said = answer.text.partition(DISPUTED)[0]
+    for footnote in _FOOTNOTE.finditer(said):
+        sentence, begin = said[begin : footnote.start()].strip(), footnote.end()
         if footnote[0].strip() != UNSUPPORTED_MARK:
-            citation = next(citations)
-            if citation.exact is None:
-                yield sentence, citation
+            yield sentence, next(citations)
 
 
 def table(record: dict[str, Any]) -> str:
