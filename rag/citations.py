@@ -13,7 +13,7 @@ from itertools import pairwise
 
 from rag.claims import Verdict, check, check_pair, fragment, share
 from rag.harmless import orders
-from rag.quoting import agrees, quote
+from rag.quoting import AGREES, agrees, quote
 from rag.sentences import sentence_spans
 from rag.types import Citation, Hit, Sentence, Unsupported
 from rag.wording import content_words
@@ -106,15 +106,17 @@ def _found(
 
 
 def supported_only(
-    pieces: Iterable[str], hits: Sequence[Hit], cited: Collection[int], said: str
+    pieces: Iterable[str], hits: Sequence[Hit], cited: Collection[int], said: str, answer: str = ""
 ) -> Iterator[str | Citation]:
     """Of a weak model's stream, only the sentences that say something new and wholly supported.
 
     Every content word must stand in one sentence of a passage whose number is in `cited`: such a model
-    swaps subjects ("locked" for "damaged") among words that are otherwise all there.
+    swaps subjects ("locked" for "damaged") among words that are otherwise all there. They must also hold
+    the `answer` that a reader found, if one did: what is merely true of the passage is beside the question.
     """
     for sentence, ended in _growing_sentences(pieces):
-        if not ended or share(sentence, said) >= REPEATED:
+        beside = bool(answer) and share(answer, sentence) < AGREES
+        if not ended or beside or share(sentence, said) >= REPEATED:
             continue
         found = checked(sentence, hits, neighbours=False)
         if (

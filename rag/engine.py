@@ -152,7 +152,8 @@ class Engine:
         said = question + "".join(piece.text for piece in quoted if isinstance(piece, Token))
         prompt = clock.read(*speaker.prompt(question, excerpts(citations)))
         words = clock.count(speaker.words(prompt.messages, SUPPORTING_TOKENS, cancel))
-        yield from supported_only(words, hits, numbers, said)
+        answer = next((citation.exact for citation in citations if citation.exact), "")
+        yield from supported_only(words, hits, numbers, said, answer)
 
 
 def window(answer: AnswerSettings, model: ModelSettings) -> int:

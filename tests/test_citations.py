@@ -111,3 +111,9 @@ def test_a_mere_answer_rests_on_what_the_reader_found():
 
 def test_a_weak_models_mere_answers_add_nothing():
     assert list(supported_only(["Sixteen hours."], [CATS], {1}, "How long?")) == []
+
+
+def test_a_weak_model_may_add_what_holds_the_answer_and_nothing_beside_it():
+    said = ["Members pay it in March."]
+    assert split(supported_only(said, [PAID], {1}, "", "March"))[0] == " Members pay it in March. [1]"
+    assert list(supported_only(said, [PAID], {1}, "", "350 euros")) == []
