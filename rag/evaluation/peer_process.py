@@ -18,7 +18,7 @@ from rag.console import clean_line
 from rag.errors import EvaluationError
 
 Line = dict[str, Any]
-POLL_S = 0.1
+POLL_S, TELL_S = 0.1, 10.0
 TAIL_LINES = 12
 QUIET = {"HF_HUB_OFFLINE": "1", "OMP_WAIT_POLICY": "PASSIVE", "PYTHONUTF8": "1"}
 """No hub is asked, and threads that wait for each other sleep: where other programs run as well, torch's
@@ -39,7 +39,6 @@ def run(
 ) -> Finished:
     """Run one side to its end. What it writes to standard error goes into `log`. Raises EvaluationError."""
     variables = {**os.environ, **QUIET, **(environment or {})}
-    print(clean_line(name), file=sys.stderr, flush=True)
     start = time.perf_counter()
     with (
         log.open("w", encoding="utf-8") as errors,
@@ -56,7 +55,7 @@ def run(
         memory = _Memory(process.pid)
         first, lines = 0.0, []
         try:
-            for line in records(process.stdout):
+            for line in _told(name, records(process.stdout)):
                 first = first or time.perf_counter() - start
                 lines.append(line)
             status = process.wait()
@@ -79,6 +78,17 @@ def records(lines: Iterable[str]) -> Iterator[Line]:
             continue
         if isinstance(record, dict):
             yield record
+
+
+def _told(name: str, lines: Iterable[Line]) -> Iterator[Line]:
+    """Pass the lines on, saying now and then how many there were."""
+    last = time.monotonic()
+    print(clean_line(name), file=sys.stderr, flush=True)
+    for count, line in enumerate(lines, start=1):
+        if time.monotonic() - last >= TELL_S:
+            print(clean_line(f"{name}: {count} done"), file=sys.stderr, flush=True)
+            last = time.monotonic()
+        yield line
 
 
 def tail(log: Path) -> str:
