@@ -72,7 +72,12 @@ def build_agent(store: InMemoryVectorStore, model_folder: str) -> Any:
     llm = HuggingFacePipeline.from_model_id(
         model_id=model_folder,
         task="text-generation",
-        pipeline_kwargs={"max_new_tokens": 512, "do_sample": False, "return_full_text": False},
+        pipeline_kwargs={
+            "max_new_tokens": 512,
+            "do_sample": False,
+            "repetition_penalty": 1.03,
+            "return_full_text": False,
+        },
     )
 
     @dynamic_prompt
