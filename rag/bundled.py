@@ -86,7 +86,8 @@ MINILM = BundledModel(
     sha256="53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
     licence="Apache-2.0",
 )
-"""Only tests use it, as the embedder of another dimension; its folder is `path(MINILM).parent`."""
+"""The embedder of another dimension in tests, and that of the other libraries in scripts/peers.py; its folder
+is `path(MINILM).parent`."""
 
 
 def path(model: BundledModel) -> Path:

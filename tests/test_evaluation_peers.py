@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from rag.evaluation.peer_environment import ensure
 from rag.evaluation.peer_judge import Asked, figures, refuses
 from rag.evaluation.peer_process import Finished, records, run, tail
 from rag.evaluation.peer_table import NONE, markdown
-from rag.evaluation.peers import Options, apart, draw
+from rag.evaluation.peers import Options, apart, compare, draw
 from rag.places import CHECKOUT
 
 AARE = "Bern lies on the Aare. It has been the seat of the government since 1848."
@@ -164,6 +165,49 @@ def test_the_table_has_a_column_for_each_side(dataset: Dataset) -> None:
     assert "| s to answer an answerable question, median | 12.3 | 12.3 |" in shown
     assert "| MB of memory to answer, peak | 500 | 500 |" in shown
     assert "don't know; do not know" in shown
+
+
+# The whole of it
+
+
+class Printed:
+    """Runs nothing: the same passage and the same answer for each question that the command was given."""
+
+    def __init__(self) -> None:
+        self.names: list[str] = []
+
+    def __call__(self, name: str, command: Sequence[str], log: Path, variables: Any) -> Finished:
+        self.names.append(name)
+        if "ingest" in command:
+            return Finished(({"chunks": 2, "seconds": 1.0},), 1.0, 1)
+        file = next(word for word in command if word.endswith("questions.json"))
+        questions = json.loads(Path(file).read_text(encoding="utf-8"))
+        found = [{"searched": q["key"], "hits": [["00001", AARE]], "seconds": 1} for q in questions["search"]]
+        said = [{"answered": q["key"], "text": "the Aare", "seconds": 1} for q in questions["answer"]]
+        return Finished(({"first_hit": 1}, *found, *said), 1.0, 1)
+
+
+def test_what_was_measured_is_not_measured_again(tmp_path: Path) -> None:
+    file = tmp_path / "squad.json"
+    file.write_text(json.dumps(SQUAD), encoding="utf-8")
+    first, second, third = Printed(), Printed(), Printed()
+    options = Options(file, sample=5, searches=5, peers=(), work=tmp_path / "work")
+    found = compare(options, first)
+    ran = [f"{side}, {what}" for side in ("footnote", "footnote-no-llm") for what in ("ingest", "ask")]
+    assert first.names == ran
+    assert found["counts"] == {"search": 2, "answerable": 2, "near": 1, "foreign": 0}
+    assert (found["paragraphs"], found["sides"]["Footnote"]["em"]) == (2, 0.5)
+    assert compare(options, second) == found
+    assert second.names == []
+    compare(replace(options, sample=1), third)
+    assert third.names == ran
+
+
+def test_what_is_no_set_is_said(tmp_path: Path) -> None:
+    file = tmp_path / "squad.json"
+    file.write_text("{", encoding="utf-8")
+    with pytest.raises(EvaluationError, match="is not JSON"):
+        compare(Options(file, peers=(), work=tmp_path / "work"), Printed())
 
 
 # Processes

@@ -55,6 +55,11 @@ class Asked:
     near: tuple[Question, ...]
     foreign: tuple[Question, ...]
 
+    @property
+    def counts(self) -> dict[str, int]:
+        kinds = {"search": self.search, "answerable": self.answerable, "near": self.near}
+        return {kind: len(questions) for kind, questions in {**kinds, "foreign": self.foreign}.items()}
+
     def as_json(self) -> dict[str, list[dict[str, str]]]:
         answer = (*self.answerable, *self.near, *self.foreign)
         return {"search": _keyed(self.search), "answer": _keyed(answer)}

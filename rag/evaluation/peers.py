@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -35,6 +35,8 @@ PEERS: Mapping[str, tuple[str, ...]] = {
     "txtai": (TORCH, "transformers==5.24.0", "txtai==9.14.0", "faiss-cpu==1.15.1", "numpy==2.4.6"),
 }
 """Each peer's packages, as its quick start needs them; its script is scripts/baselines/NAME_qa.py."""
+Run = Callable[[str, Sequence[str], Path, Mapping[str, str]], Finished]
+"""A name to tell, a command, its log, variables of its own -> what it printed."""
 FOOTNOTE, QUOTES = "Footnote", "Footnote --no-llm"
 
 
@@ -54,28 +56,87 @@ class Options:
     work: Path | None = None
 
 
-def compare(options: Options) -> dict[str, Any]:
+def compare(options: Options, run: Run = run) -> dict[str, Any]:
     """Measure all sides, one after the other. Raises EvaluationError, BundledModelMissing.
 
     A side that was measured already is not measured again while questions and code stay.
     """
     work = options.work or cache_root() / "peers"
     work.mkdir(parents=True, exist_ok=True)
-    file = work / "paragraphs-as-documents.json"
-    file.write_text(json.dumps(apart(json.loads(read_text(options.dataset)))), encoding="utf-8")
-    dataset = load_dataset(file)
-    asked = draw(dataset, options)
-    sides = {FOOTNOTE: _footnote(dataset, asked, work), QUOTES: _footnote(dataset, asked, work, "--no-llm")}
-    sides |= {name: _peer(name, dataset, asked, work) for name in options.peers}
+    bench = _Bench(options, work, run)
+    sides = {FOOTNOTE: bench.footnote(), QUOTES: bench.footnote("--no-llm")}
+    sides |= {name: bench.peer(name) for name in options.peers}
     return {
         "dataset": str(options.dataset),
         "foreign": str(options.foreign) if options.foreign else None,
         "seed": options.seed,
-        "paragraphs": len(list(dataset.documents())) if dataset.documents else 0,
-        "counts": {kind: len(questions) for kind, questions in asdict(asked).items()},
+        "paragraphs": len(bench.documents),
+        "counts": bench.asked.counts,
         "packages": {name: PEERS[name] for name in options.peers},
         "sides": sides,
     }
+
+
+class _Bench:
+    """The texts and questions, written down for the sides' processes, and each side measured on them."""
+
+    def __init__(self, options: Options, work: Path, run: Run) -> None:
+        load_dataset(options.dataset)  # says in words what is wrong with a file that is none
+        squad = json.loads(read_text(options.dataset))
+        self._work, self._run = work, run
+        self._set = _written(work / "paragraphs-as-documents.json", apart(squad))
+        self._dataset = load_dataset(self._set)
+        self.asked = draw(self._dataset, options)
+        self._questions = _written(work / "questions.json", self.asked.as_json())
+        self.documents = list(self._dataset.documents()) if self._dataset.documents else []
+
+    def footnote(self, *flags: str) -> dict[str, Any]:
+        name = "footnote" + "".join(flag[1:] for flag in flags)
+        environment = {"FOOTNOTE_INDEX": str(self._work / f"{name}-index"), "PYTHONPATH": str(CHECKOUT)}
+        command = [sys.executable, "-P", "-m", "rag.evaluation.peer_footnote"]
+        ingest, ask = ["ingest", str(self._set)], ["ask", str(self._questions), *flags]
+        return self._figures(name, command, ingest, ask, code_fingerprint((".",)), environment)
+
+    def peer(self, name: str) -> dict[str, Any]:
+        embedder = str(bundled.path(bundled.MINILM).parent)
+        # Processors without AVX-512 read a prompt in float16 several times as slowly.
+        model = plain_folder(self._work / f"{bundled.SMOLLM2.name}-float32", "float32")
+        python = ensure(self._work / name, PEERS[name])
+        script = CHECKOUT / "scripts" / "baselines" / f"{name}_qa.py"
+        texts = [{"id": document.path, "text": document.text} for document in self.documents]
+        paragraphs = _written(self._work / "paragraphs.json", texts)
+        index = str(self._work / f"{name}-index")
+        ingest = ["ingest", embedder, str(paragraphs), index]
+        ask = ["ask", embedder, index, str(model), str(self._questions)]
+        code = f"{PEERS[name]}{hashlib.sha256(script.read_bytes()).hexdigest()}"
+        return self._figures(name, [str(python), str(script)], ingest, ask, code, {})
+
+    def _figures(
+        self,
+        name: str,
+        command: Sequence[str],
+        ingest: Sequence[str],
+        ask: Sequence[str],
+        code: str,
+        environment: Mapping[str, str],
+    ) -> dict[str, Any]:
+        """From the last time, where the same was measured: `code` changes with what a side runs."""
+        inputs = [read_text(Path(word)) for word in (*ingest, *ask) if word.endswith(".json")]
+        key = hashlib.sha256(f"{code}{inputs}".encode("utf-8", "surrogatepass")).hexdigest()[:16]
+        kept = self._work / f"{name}-{key}.result.json"
+        if not kept.exists():
+            both = [
+                self._run(
+                    f"{name}, {what}",
+                    [*command, what, *words],
+                    self._work / f"{name}-{what}.log",
+                    environment,
+                )
+                for what, *words in (ingest, ask)
+            ]
+            _written(kept, [asdict(each) for each in both])
+        ingested, answered = (Finished(**each) for each in json.loads(kept.read_text(encoding="utf-8")))
+        return figures(self._dataset, self.asked, ingested, answered)
 
 
 def apart(squad: Mapping[str, Any]) -> dict[str, Any]:
@@ -101,52 +162,6 @@ def draw(dataset: Dataset, options: Options) -> Asked:
         tuple(dataset.sample(options.sample, options.seed, answerable=False)),
         tuple(foreign),
     )
-
-
-def _footnote(dataset: Dataset, asked: Asked, work: Path, *flags: str) -> dict[str, Any]:
-    name = "footnote" + "".join(flag[1:] for flag in flags)
-    environment = {"FOOTNOTE_INDEX": str(work / f"{name}-index"), "PYTHONPATH": str(CHECKOUT)}
-    module = [sys.executable, "-P", "-m", "rag.evaluation.peer_footnote"]
-    questions = _written(work / f"{name}-questions.json", asked.as_json())
-    ingest = [*module, "ingest", str(work / "paragraphs-as-documents.json")]
-    ask = [*module, "ask", str(questions), *flags]
-    finished = _measured(name, ingest, ask, work, code_fingerprint((".",)), environment)
-    return figures(dataset, asked, *finished)
-
-
-def _peer(name: str, dataset: Dataset, asked: Asked, work: Path) -> dict[str, Any]:
-    embedder = bundled.path(bundled.MINILM).parent
-    # This processor and most desktops' read a prompt in float16 several times as slowly.
-    model = plain_folder(work / f"{bundled.SMOLLM2.name}-float32", "float32")
-    python = ensure(work / name, PEERS[name])
-    script = CHECKOUT / "scripts" / "baselines" / f"{name}_qa.py"
-    assert dataset.documents is not None
-    texts = [{"id": document.path, "text": document.text} for document in dataset.documents()]
-    paragraphs = _written(work / "paragraphs.json", texts)
-    questions = _written(work / f"{name}-questions.json", asked.as_json())
-    index = work / f"{name}-index"
-    command = [str(python), str(script)]
-    ingest = [*command, "ingest", str(embedder), str(paragraphs), str(index)]
-    ask = [*command, "ask", str(embedder), str(index), str(model), str(questions)]
-    code = f"{PEERS[name]}{hashlib.sha256(script.read_bytes()).hexdigest()}"
-    return figures(dataset, asked, *_measured(name, ingest, ask, work, code, {}))
-
-
-def _measured(
-    name: str, ingest: list[str], ask: list[str], work: Path, code: str, environment: Mapping[str, str]
-) -> tuple[Finished, Finished]:
-    """Both processes' output, from the last time where the same was measured."""
-    inputs = "".join(read_text(Path(word)) for word in {*ingest, *ask} if word.endswith(".json"))
-    key = hashlib.sha256(f"{code}{inputs}".encode("utf-8", "surrogatepass")).hexdigest()[:16]
-    kept = work / f"{name}-{key}.result.json"
-    if not kept.exists():
-        both = [
-            run(f"{name}, {part}", command, work / f"{name}-{part}.log", environment)
-            for part, command in (("ingest", ingest), ("ask", ask))
-        ]
-        _written(kept, [asdict(each) for each in both])
-    first, second = (Finished(**each) for each in json.loads(kept.read_text(encoding="utf-8")))
-    return first, second
 
 
 def _written(file: Path, content: Any) -> Path:
