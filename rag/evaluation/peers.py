@@ -99,7 +99,7 @@ class _Bench:
 
     def peer(self, name: str) -> dict[str, Any]:
         embedder = str(bundled.path(bundled.MINILM).parent)
-        # Processors without AVX-512 read a prompt in float16 several times as slowly.
+        # Many processors read a prompt in float16 several times as slowly.
         model = plain_folder(self._work / f"{bundled.SMOLLM2.name}-float32", "float32")
         python = ensure(self._work / name, PEERS[name])
         script = CHECKOUT / "scripts" / "baselines" / f"{name}_qa.py"

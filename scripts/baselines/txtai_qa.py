@@ -5,7 +5,8 @@
 
 Follows examples/rag_quickstart.py of neuml/txtai: an embeddings database with content, searched by vectors,
 its system and user prompts, and the three passages that a RAG pipeline takes by default. The quick start's
-step that reads files and cuts them into sections is left out, as paragraphs are given.
+step that reads files and cuts them into sections is left out, as paragraphs are given. Words are drawn at
+random, as transformers' pipelines do unless told otherwise.
 
 Stands on its own. PARAGRAPHS are [{"id", "text"}], QUESTIONS {"search": [{"key", "text"}], "answer": [...]}.
 Prints a JSON object a line: what was ingested, in how many seconds without imports and loading the model;
