@@ -17,6 +17,7 @@ SCRIPTS = [
     "scripts/diagnose_load.py",
     "scripts/evaluate.py",
     "scripts/ablate.py",
+    "scripts/peers.py",
     "scripts/benchmark.py",
     "scripts/run.py",
 ]
