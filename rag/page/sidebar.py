@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
+
 import streamlit as st
 
 from rag.loader.units import size
-from rag.page.conversations import Conversation
+from rag.page.conversations import Conversation, Exchange
 from rag.page.desk import Desk
 from rag.page.export import as_json, as_markdown
 from rag.page.state import Tab, tab
@@ -74,15 +77,21 @@ def _manage(desk: Desk, mine: Tab, conversation: Conversation) -> None:
         if st.button("Rename", key="rename", disabled=title == conversation.title):
             desk.conversations.rename(conversation.id, title)
             st.rerun()
-        exchanges = desk.conversations.exchanges(conversation.id)
-        name = f"chat-{conversation.id}"
-        st.download_button("Export as Markdown", as_markdown(conversation, exchanges), f"{name}.md")
-        st.download_button("Export as JSON", as_json(conversation, exchanges), f"{name}.json")
+        for kind, ending, written in (("Markdown", "md", as_markdown), ("JSON", "json", as_json)):
+            name = f"chat-{conversation.id}.{ending}"
+            st.download_button(f"Export as {kind}", partial(_export, desk, conversation, written), name)
         sure = st.checkbox("Delete it for good", key="sure")
         if st.button("Delete", key="delete", disabled=not sure):
             desk.conversations.delete(conversation.id)
             mine.open(None)
             st.rerun()
+
+
+def _export(
+    desk: Desk, conversation: Conversation, written: Callable[[Conversation, Sequence[Exchange]], str]
+) -> str:
+    """The whole conversation as it is when somebody asks for the file: too much work for every run."""
+    return written(conversation, desk.conversations.exchanges(conversation.id))
 
 
 @st.fragment(run_every=3)
