@@ -106,9 +106,8 @@ def _welcome(desk: Desk, mine: Tab) -> None:
 
 def _past(desk: Desk, mine: Tab, exchanges: list[Exchange]) -> None:
     hidden = max(0, len(exchanges) - mine.shown)
-    if hidden and st.button(f"Show earlier answers ({hidden})", key="earlier"):
-        mine.shown += MORE
-        st.rerun()
+    if hidden:
+        st.button(f"Show earlier answers ({hidden})", key="earlier", on_click=_show_more, args=(mine,))
     replaced = mine.asking.replaces if mine.asking else None
     for exchange in exchanges[hidden:]:
         with st.chat_message("user", avatar=":material/person:"):
@@ -128,6 +127,10 @@ def _past(desk: Desk, mine: Tab, exchanges: list[Exchange]) -> None:
         )
     if mine.error and exchanges:
         st.text(mine.error)
+
+
+def _show_more(mine: Tab) -> None:
+    mine.shown += MORE
 
 
 def _follow(desk: Desk, mine: Tab, asking: Asking) -> None:

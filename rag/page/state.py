@@ -13,6 +13,8 @@ from rag.settings import DEFAULT_COLLECTION
 
 CHAT, ASKING = "chat", "answer"
 """Parameters of the address: the conversation that is open, and the answer that is under way."""
+SHOWN = 20
+"""So many of the last answers are shown at first."""
 
 
 @dataclass(slots=True)
@@ -33,7 +35,7 @@ class Tab:
     panel: Panel | None = None
     asking: Asking | None = None
     error: str = ""
-    shown: int = 20
+    shown: int = SHOWN
     uploads: int = 0
 
     def open(self, conversation: int | None) -> None:
