@@ -16,6 +16,7 @@ from rag.loader.records import Candidate, title
 from rag.loader.survey import URL, survey
 from rag.loader.units import parse_bytes, size
 from rag.page.desk import Desk
+from rag.page.export import escaped
 from rag.page.models import Load
 from rag.settings import ModelSettings
 
@@ -103,7 +104,8 @@ def _loading(load: Load) -> None:
     state = load.state
     with st.container(border=True, key="loading"):
         share = state.done / state.total if state.total else 0.0
-        st.progress(min(1.0, share), f"{state.title or 'Starting'}: {state.facts or 'looking at the files'}")
+        told = f"{state.title or 'Starting'}: {state.facts or 'looking at the files'}"
+        st.progress(min(1.0, share), escaped(told))
         cap = state.resident + state.left
         if state.resident and state.left:
             used = state.resident / cap

@@ -10,7 +10,7 @@ import streamlit as st
 from rag.loader.units import size
 from rag.page.conversations import Conversation, Exchange
 from rag.page.desk import Desk
-from rag.page.export import as_json, as_markdown
+from rag.page.export import as_json, as_markdown, escaped
 from rag.page.state import Tab, tab
 from rag.settings import DEFAULT_COLLECTION
 from rag.store.collections import collections
@@ -58,7 +58,7 @@ def _conversations(desk: Desk, mine: Tab) -> None:
         for conversation in found[:LISTED]:
             here = conversation.id == mine.conversation
             st.button(
-                conversation.title,
+                escaped(conversation.title),
                 key=f"conversation-{conversation.id}",
                 type="primary" if here else "tertiary",
                 width="stretch",
@@ -99,10 +99,9 @@ def _model(desk: Desk) -> None:
     """One line on the model, renewed while the page is open."""
     models = desk.models
     if load := models.load:
-        st.caption(f"Loading {load.settings.model}: {load.state.facts or 'starting'}")
+        st.caption(escaped(f"Loading {load.settings.model}: {load.state.facts or 'starting'}"))
     elif info := models.info:
-        st.caption(
-            f"{info.name} answers ({info.engine}, {info.quantization}, {size(models.resident_bytes())})"
-        )
+        way = f"{info.engine}, {info.quantization}, {size(models.resident_bytes())}"
+        st.caption(escaped(f"{info.name} answers ({way})"))
     else:
         st.caption("No model: answers are quotes.")
