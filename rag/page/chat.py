@@ -27,12 +27,14 @@ def draw(desk: Desk) -> None:
     mine = tab()
     mine.take_up(desk)
     exchanges = _exchanges(desk, mine)
-    question = st.chat_input(
-        "Ask your documents", max_chars=LONGEST_QUESTION, disabled=mine.asking is not None
+    st.chat_input(
+        "Ask your documents",
+        key="question",
+        max_chars=LONGEST_QUESTION,
+        disabled=mine.asking is not None,
+        on_submit=_submit,  # before all is drawn, so that it has begun by then
+        args=(desk, mine),
     )
-    if question and question.strip():
-        ask(desk, mine, question.strip())
-        st.rerun()  # the field is drawn anew, and takes nothing while the answer comes
     wide = _panel_of(mine, exchanges)
     left, right = st.columns([3, 2], gap="medium") if wide else (st.container(), None)
     if wide and right:
@@ -44,6 +46,11 @@ def draw(desk: Desk) -> None:
         _past(desk, mine, exchanges)
         if mine.asking:
             _follow(desk, mine, mine.asking)
+
+
+def _submit(desk: Desk, mine: Tab) -> None:
+    if question := (st.session_state["question"] or "").strip():
+        ask(desk, mine, question)
 
 
 def ask(desk: Desk, mine: Tab, question: str, replaces: int | None = None) -> None:
