@@ -106,6 +106,14 @@ def _memory(flags: argparse.Namespace) -> int:
     return _tell(figures, table(figures), flags.json)
 
 
+def _page(flags: argparse.Namespace) -> int:
+    from rag.evaluation.page_figures import table
+    from rag.evaluation.page_speed import compare_page
+
+    figures = compare_page(flags.runs, flags.sessions)
+    return _tell(figures, table(figures), flags.json)
+
+
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
     parser = console.Arguments(
         prog="benchmark.py",
@@ -182,9 +190,26 @@ def _memory_parser() -> console.Arguments:
     return parser
 
 
-def _add_runs(parser: argparse.ArgumentParser) -> None:
+def _page_parser() -> console.Arguments:
+    parser = console.Arguments(
+        prog="benchmark.py page",
+        description="The chat page in a real Chromium, beside the engine below it, and in many tabs at once.",
+    )
     parser.add_argument(
-        "--runs", metavar="N", type=int, choices=range(1, 21), default=3, help="of each (default: 3)"
+        "--sessions", metavar="N", type=console.count, default=20, help="tabs at once (default: 20)"
+    )
+    _add_runs(parser, 10)
+    return parser
+
+
+def _add_runs(parser: argparse.ArgumentParser, default: int = 3) -> None:
+    parser.add_argument(
+        "--runs",
+        metavar="N",
+        type=int,
+        choices=range(1, 21),
+        default=default,
+        help="of each (default: %(default)s)",
     )
     _add_json(parser)
 
@@ -199,6 +224,7 @@ PARTS = {
     "ingest": (_ingest_parser, _ingest),
     "engines": (_engines_parser, _engines),
     "memory": (_memory_parser, _memory),
+    "page": (_page_parser, _page),
 }
 """The measurements that are not of one model's ways, by the first word on the command line."""
 

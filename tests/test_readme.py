@@ -40,7 +40,7 @@ def test_every_script_is_shown_and_every_flag_exists(script):
     shown = set(re.findall(r"--[a-z-]+", usages(script)))
     known = help_of(script)
     if script == "scripts/benchmark.py":
-        known += help_of(script, "ingest")
+        known += help_of(script, "ingest") + help_of(script, "page")
     assert usages(script)
     assert shown <= set(re.findall(r"--[a-z-]+", known))
 
