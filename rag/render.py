@@ -99,10 +99,10 @@ def _trail(hit: Hit) -> str:
 def _where(citation: Citation) -> str:
     chunk = citation.hit.chunk
     trail = " > ".join(chunk.heading)
-    return "  ".join(part for part in (chunk.place, trail, f"({_near(chunk.path)})") if part)
+    return "  ".join(part for part in (chunk.place, trail, f"({near(chunk.path)})") if part)
 
 
-def _near(path: str) -> str:
+def near(path: str) -> str:
     """The path as seen from the working folder, where it lies inside."""
     file, here = Path(path), Path.cwd()
     return str(file.relative_to(here)) if file.is_relative_to(here) else path

@@ -14,6 +14,7 @@ from rag.page import uploads
 from rag.page.desk import Desk
 from rag.page.reading_in import ReadingIn
 from rag.page.state import Tab, tab
+from rag.render import near
 from rag.settings import DEFAULT_COLLECTION
 from rag.store.collections import DocumentRow, delete, documents, rename, unused
 
@@ -160,7 +161,7 @@ def _row(row: DocumentRow) -> dict[str, Any]:
         "passages": row.chunks,
         "coverage": row.coverage,
         "KB": round(row.size_bytes / 1000),
-        "folder": str(Path(row.path).parent),
+        "folder": near(str(Path(row.path).parent)),
     }
 
 

@@ -17,6 +17,7 @@ from rag.page.passage_view import around, as_html
 from rag.page.pdf_view import render
 from rag.page.saved import chunk_of
 from rag.page.state import Panel, Tab
+from rag.render import near
 from rag.store.generation import Generation
 
 WIDTH_PX = 1100
@@ -56,7 +57,7 @@ def _close(mine: Tab) -> None:
 def _source(desk: Desk, collection: str, record: Record, number: int) -> None:
     """Each quote of one source in its place; the passage where nothing of it is quoted."""
     hit = record["hits"][number - 1]
-    st.html(f'<div class="path">{markup.trail(hit["heading"])}<br>{html.escape(hit["path"])}</div>')
+    st.html(f'<div class="path">{markup.trail(hit["heading"])}<br>{html.escape(near(hit["path"]))}</div>')
     cited = [each for each in record["citations"] if each["number"] == number]
     spans = list(dict.fromkeys((each["start"], each["end"]) for each in cited)) or [(0, 0)]
     if exact := next((each["exact"] for each in cited if each["exact"]), None):
