@@ -36,7 +36,7 @@ def draw(desk: Desk) -> None:
         args=(desk, mine),
     )
     wide = _panel_of(mine, exchanges)
-    left, right = st.columns([3, 2], gap="medium") if wide else (st.container(), None)
+    left, right = st.columns(2, gap="medium") if wide else (st.container(), None)
     if wide and right:
         with right, st.container(key="panel"):
             panel.draw(desk, mine, *wide)

@@ -30,12 +30,11 @@ Record = Mapping[str, Any]
 
 def draw(desk: Desk, mine: Tab, panel: Panel, exchange: Exchange) -> None:
     """The panel, with what closes it."""
-    top, close = st.columns([5, 1], vertical_alignment="center")
-    close.button(
-        "Close", key="close", icon=":material/close:", type="tertiary", on_click=_close, args=(mine,)
-    )
-    with top:
+    with st.container(horizontal=True, wrap=False, vertical_alignment="center"):
         st.html(f"<strong>{html.escape(_title(panel, exchange))}</strong>")
+        st.button(
+            "Close", key="close", icon=":material/close:", type="tertiary", on_click=_close, args=(mine,)
+        )
     if panel.what == markup.SOURCE:
         _source(desk, mine.collection, exchange.answer, panel.number)
     elif panel.what == markup.DETAILS:
