@@ -39,7 +39,7 @@ def draw(desk: Desk) -> None:
 def _add(desk: Desk, mine: Tab) -> None:
     limit = desk.settings.ingest.max_file_mb
     files = st.file_uploader(
-        f"Drop files here. They are copied, on this machine only; at most {limit} MB each.",
+        "Drop files here. They are copied, on this machine only.",
         accept_multiple_files=True,
         key=f"upload-{mine.uploads}",
         max_upload_size=limit,
@@ -84,30 +84,33 @@ def _progress(desk: Desk, mine: Tab) -> None:
     run = desk.intakes.latest(mine.collection)
     if run is None:
         return
+    over = run.over
     with st.container(border=True, key="progress"):
-        if not run.over:
-            _bar(run)
+        if over:
+            _outcome(run)
         else:
-            _outcome(desk, mine, run)
+            _bar(run)
         done = [f"{Path(path).name}: {failure or 'read'}" for path, failure in list(run.files.items())]
         st.text("\n".join(done[-LAST:]))
+        if over:
+            _understood(desk, mine)
     watched = st.session_state.get("watched")
-    if run.over and watched is run:
+    if over and watched is run:
         st.session_state.watched = None
         st.rerun()
-    if not run.over:
+    if not over:
         st.session_state.watched = run
 
 
 def _bar(run: ReadingIn) -> None:
     now, left = run.progress, run.seconds_left
     time_left = f", about {left:.0f} s left" if left is not None else ""
-    counted = f"{now.files} of {now.files_total} files, {now.chunks} passages{time_left}"
-    st.progress(min(1.0, now.share), f"{now.stage.capitalize()}: {counted}")
+    counted = f": {now.files} of {now.files_total} files, {now.chunks} passages{time_left}"
+    st.progress(min(1.0, now.share), now.stage.capitalize() + (counted if now.files_total else " …"))
     st.button("Stop, and keep what is complete", key="stop-reading", on_click=run.stop)
 
 
-def _outcome(desk: Desk, mine: Tab, run: ReadingIn) -> None:
+def _outcome(run: ReadingIn) -> None:
     if run.error:
         st.text(f"{run.error.message}. {run.error.fix}")
     elif report := run.report:
@@ -116,11 +119,13 @@ def _outcome(desk: Desk, mine: Tab, run: ReadingIn) -> None:
         ended = "Stopped" if report.interrupted else "Done"
         st.text(f"{ended}: {told}. Questions are answered from them now.")
 
+
+def _understood(desk: Desk, mine: Tab) -> None:
     def forget() -> None:
         mine.error = ""
         desk.intakes.forget(mine.collection)
 
-    st.button("Understood", key="understood", type="tertiary", on_click=forget)
+    st.button("Understood", key="understood", on_click=forget)
 
 
 def _list(desk: Desk, mine: Tab) -> None:
@@ -138,6 +143,7 @@ def _list(desk: Desk, mine: Tab) -> None:
         selection_mode="multi-row",
         hide_index=True,
         width="stretch",
+        placeholder="",
         column_config={"coverage": st.column_config.ProgressColumn("coverage", min_value=0.0, max_value=1.0)},
     )
     picked = [rows[n] for n in chosen["selection"]["rows"] if n < len(rows)]
