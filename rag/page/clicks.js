@@ -1,4 +1,5 @@
 // Hears of clicks on links that carry data-do, anywhere on the page, and tells the script of them.
+// They are buttons to whoever cannot see them, and so the space bar presses them, too.
 export default function (component) {
   const { setTriggerValue } = component;
   const copied = (link) => {
@@ -16,6 +17,15 @@ export default function (component) {
     }
     setTriggerValue("clicked", { do: link.dataset.do, of: Number(link.dataset.of), n: Number(link.dataset.n) });
   };
+  const pressed = (event) => {
+    if (event.key !== " " || !event.target.matches("a[data-do]")) return;
+    event.preventDefault();  // no scrolling
+    event.target.click();
+  };
   document.addEventListener("click", heard);
-  return () => document.removeEventListener("click", heard);
+  document.addEventListener("keydown", pressed);
+  return () => {
+    document.removeEventListener("click", heard);
+    document.removeEventListener("keydown", pressed);
+  };
 }
