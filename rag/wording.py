@@ -16,7 +16,14 @@ STOP_WORDS = frozenset(
     was we were what when where which while who whom why will with would you your according passage
     passages document documents question answer based provided context""".split()
 )
-NEGATIONS = frozenset("not no never none nor neither without cannot n't".split())
+NEGATIONS = frozenset(
+    """
+    not no never none nor neither without cannot n't
+    nicht kein keine keinen keinem keiner keines nie niemals ohne weder niet geen nooit zonder
+    pas jamais aucun aucune sans nunca jamás ningún ninguna ninguno não nem sem non mai senza nessun nessuna
+    """.split()
+)
+"""English, then German and Dutch, then Romance; no word that English has otherwise, such as Spanish "sin"."""
 MONTHS = "january february march april may june july august september october november december".split()
 
 _NUMBER_WORDS = dict(

@@ -127,3 +127,19 @@ def test_a_number_stays_with_what_is_said_of_it():
         second,
     )
     assert swapped.problem == "1972 is said of something else"
+
+
+@pytest.mark.parametrize(
+    ("denied", "stated"),
+    [
+        ("Der Mieter zahlt dem Vermieter keine Kaution.", "Der Mieter zahlt dem Vermieter eine Kaution."),
+        ("De huurder betaalt de verhuurder geen borg.", "De huurder betaalt de verhuurder een borg."),
+        ("Le locataire ne paie pas de caution.", "Le locataire paie une caution."),
+        ("El inquilino nunca paga una fianza.", "El inquilino paga una fianza."),
+        ("O inquilino não paga uma caução.", "O inquilino paga uma caução."),
+        ("Il locatario non paga una cauzione.", "Il locatario paga una cauzione."),
+    ],
+)
+def test_a_negation_counts_in_other_languages_too(denied, stated):
+    assert check(denied, denied).supported and check(stated, stated).supported
+    assert not check(stated, denied).supported and not check(denied, stated).supported
