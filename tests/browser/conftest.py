@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.browser.chromium import chromium, installed
+from rag.evaluation.page_browser import browser as opened_browser
+from rag.evaluation.page_browser import chromium
 from tests.browser.serving import PageServer
 from tests.browser.visitor import Visitor
 from tests.openai_server import OpenAIServer
@@ -13,9 +14,9 @@ from tests.openai_server import OpenAIServer
 @pytest.fixture(scope="package")
 def browser():
     """Closed before the tests of other folders begin: playwright's event loop is in the way of theirs."""
-    if not (found := installed()):
+    if not chromium():
         pytest.skip("no Chromium on this machine: install Debian's chromium, or Chrome")
-    with chromium(found) as started:
+    with opened_browser() as started:
         yield started
 
 

@@ -6,8 +6,8 @@ import sys
 
 import pytest
 
+from rag.evaluation.page_browser import chromium
 from rag.places import CHECKOUT
-from tests.browser.chromium import installed
 
 ALONE = ["unshare", "--map-root-user", "--net", sys.executable]
 FIRST_RUN = "tests/browser/test_first_run.py"
@@ -21,7 +21,7 @@ def permitted():
     )
 
 
-@pytest.mark.skipif(not installed(), reason="no Chromium on this machine")
+@pytest.mark.skipif(not chromium(), reason="no Chromium on this machine")
 @pytest.mark.skipif(not permitted(), reason="no network namespace can be made here")
 def test_the_first_run_needs_no_network():
     command = [*ALONE, "-m", "tests.browser.offline", "-p", "no:cacheprovider", FIRST_RUN]
