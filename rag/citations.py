@@ -24,6 +24,7 @@ UNSUPPORTED_MARK = "[not found in your documents]"
 NOT_IN_DOCUMENTS = "Not in your documents."
 """What an answer says that has none; as a model's sentence it claims nothing."""
 
+_FINISHED = tuple(".!?…。！？\"'”’»)")
 _MARKER = re.compile(r"\s*\[\d+(?:\s*[,;]\s*\d+)*\]")
 _OPEN_MARKER = re.compile(r"\s*(?:\[[\d,;\s]*)?$")
 
@@ -116,7 +117,8 @@ def supported_only(
     """
     for sentence, ended in _growing_sentences(pieces):
         beside = bool(answer) and share(answer, sentence) < AGREES
-        if not ended or beside or share(sentence, said) >= REPEATED:
+        broken_off = not sentence.rstrip().endswith(_FINISHED)
+        if not ended or broken_off or beside or share(sentence, said) >= REPEATED:
             continue
         found = checked(sentence, hits, neighbours=False)
         if (

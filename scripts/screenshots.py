@@ -19,7 +19,7 @@ sys.path.insert(0, str(ROOT))
 from playwright.sync_api import Browser, expect  # noqa: E402  (the line above makes the rest importable)
 
 from rag.evaluation.page_browser import browser as opened_browser  # noqa: E402
-from rag.evaluation.page_browser import chromium
+from rag.evaluation.page_browser import chromium  # noqa: E402
 from rag.page.conversations import Conversations  # noqa: E402
 from tests.browser.serving import PageServer  # noqa: E402
 from tests.browser.visitor import Visitor  # noqa: E402

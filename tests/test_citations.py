@@ -109,6 +109,10 @@ def test_a_mere_answer_rests_on_what_the_reader_found():
     assert UNSUPPORTED_MARK in split(footnoted(["350 euros."], [PAID]))[0]
 
 
+def test_what_a_weak_model_did_not_finish_is_left_out():
+    assert list(supported_only(["Cats sleep sixteen hours"], [CATS], {1}, "")) == []
+
+
 def test_a_weak_models_mere_answers_add_nothing():
     assert list(supported_only(["Sixteen hours."], [CATS], {1}, "How long?")) == []
 
