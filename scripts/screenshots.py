@@ -76,6 +76,17 @@ def failure(visitor: Visitor, _: Path) -> None:
     expect(visitor.page.locator(".st-key-failed")).to_contain_text("could not be loaded")
 
 
+def loading(visitor: Visitor, folder: Path) -> None:
+    """A model while it is read, shard by shard, with its memory against what it may take."""
+    from rag.evaluation.plain_model import plain_folder
+
+    model = plain_folder(folder / "SmolLM2-135M-Instruct", "float32", "50MB")
+    visitor.turn_to("Model")
+    visitor.name_model(str(model))
+    visitor.page.get_by_role("button", name="Use this model").click()
+    expect(visitor.page.locator(".st-key-loading")).to_contain_text("shard", timeout=60_000)
+
+
 SCENES: dict[str, tuple[Scene, tuple[int, int], bool]] = {
     "chat-light": (chat, DESK, False),
     "chat-dark": (chat, DESK, True),
@@ -85,6 +96,7 @@ SCENES: dict[str, tuple[Scene, tuple[int, int], bool]] = {
     "documents": (documents, DESK, False),
     "model": (too_large, DESK, False),
     "failure": (failure, DESK, False),
+    "loading": (loading, DESK, False),
 }
 """Names of pictures, with what they show, the window's size and whether it is dark."""
 

@@ -168,15 +168,14 @@ def _plans(settings: ModelSettings) -> None:
 
 def plan_table(candidates: Sequence[Candidate]) -> str:
     """The ways as a table, everything in it escaped."""
-    head = "".join(f"<th>{name}</th>" for name in ("Way", "Verdict", "Needs", "Tokens a second", "Why"))
+    head = "".join(f"<th>{name}</th>" for name in ("Way", "Verdict", "Tokens a second", "Why"))
     return f'<table class="plans"><tr>{head}</tr>{"".join(map(_way, candidates))}</table>'
 
 
 def _way(way: Candidate) -> str:
-    need = size(way.need.must_have) if way.need else "-"
     rate = f"{way.tokens_per_s:.0f}" if way.tokens_per_s else "-"
     why = ". ".join(filter(None, [way.reason.rstrip("."), way.fix]))
-    cells = (title(way.plan), MARKS.get(way.verdict, way.verdict), need, rate, why)
+    cells = (title(way.plan), MARKS.get(way.verdict, way.verdict), rate, why)
     return f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in cells)}</tr>"
 
 
