@@ -23,7 +23,7 @@ def figures():
         visit(3.0, (0.6, 0.9), (0.5, 0.5)),
         visit(1.5, (9.0, 9.0), (0.6, 0.6)),
     ]
-    reruns = {"last": [(0.04, 0.06), (0.05, 0.07), (0.9, 0.9)], "all": [(0.2, 0.3)]}
+    reruns = {"last": ([0.04, 0.05, 0.9], [0.06, 0.07, 0.9]), "all": ([0.2], [0.3])}
     return page_figures.record(visits, reruns, TABS, {"cores": 2, "load": 0.5})
 
 

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import base64
 import os
 import shutil
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from rag.errors import EngineMissing
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, BrowserContext, CDPSession, Page
+    from playwright.sync_api import Browser, BrowserContext, Page
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 FIELD = "[data-testid=stChatInputTextArea]:enabled"
+MESSAGE = "[data-testid=stChatMessage]"
 LIMIT_MS = 300_000
 WATCH = """
 const seen = window.seen = {};
@@ -105,53 +105,24 @@ class Visit:
         seen: dict[str, float] = self.page.evaluate("seen")
         return seen
 
+    def click(self, selector: str, outcome: str) -> float:
+        """Seconds from a click until the panel beside the chat is painted "opened", or "closed"."""
+        self.page.wait_for_selector("[data-test-script-state=notRunning]")
+        self.page.click(selector)
+        self.page.wait_for_function(f"seen.{outcome}")
+        seconds: float = self.page.evaluate(f"seen.{outcome} - seen.clicked")
+        return seconds
+
+    def show_more(self, button: str) -> None:
+        """Press a button that shows more messages, and wait until they are there."""
+        before = len(self.messages())
+        self.page.click(button)
+        self.page.wait_for_function(f"document.querySelectorAll({MESSAGE!r}).length > {before}")
+        self.page.wait_for_selector("[data-test-script-state=notRunning]")
+
     def messages(self) -> list[str]:
         """Questions and answers as they can be read, by turns."""
         return self.page.eval_on_selector_all(
-            "[data-testid=stChatMessage]",
+            MESSAGE,
             "all => all.map(each => (each.querySelector('.answer') || each).textContent)",
         )
-
-
-class Reruns:
-    """Times what a click costs: the server's script, and until its outcome is painted."""
-
-    def __init__(self, visit: Visit) -> None:
-        self._page = visit.page
-        self._sent: list[float] = []
-        self._finished: list[float] = []
-        session: CDPSession = visit.page.context.new_cdp_session(visit.page)
-        session.on("Network.webSocketFrameSent", self._note_sent)
-        session.on("Network.webSocketFrameReceived", self._note_received)
-        session.send("Network.enable")
-
-    def click(self, selector: str, outcome: str) -> tuple[float, float]:
-        """(from the message with the click to the one that the script is through, from click to paint), s."""
-        self._page.wait_for_selector("[data-test-script-state=notRunning]")
-        self._sent.clear()
-        self._finished.clear()
-        self._page.click(selector)
-        self._page.wait_for_function(f"seen.{outcome}")
-        while not self._finished:
-            self._page.wait_for_timeout(10)
-        seen = self._page.evaluate("seen")
-        return self._finished[0] - self._sent[0], seen[outcome] - seen["clicked"]
-
-    def _note_sent(self, event: dict[str, Any]) -> None:
-        from streamlit.proto.BackMsg_pb2 import BackMsg
-
-        message = BackMsg.FromString(_payload(event))
-        if message.WhichOneof("type") == "rerun_script" and not message.rerun_script.fragment_id:
-            self._sent.append(event["timestamp"])
-
-    def _note_received(self, event: dict[str, Any]) -> None:
-        from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
-
-        message = ForwardMsg.FromString(_payload(event))
-        through = message.WhichOneof("type") == "script_finished"
-        if through and message.script_finished == ForwardMsg.FINISHED_SUCCESSFULLY and self._sent:
-            self._finished.append(event["timestamp"])
-
-
-def _payload(event: dict[str, Any]) -> bytes:
-    return base64.b64decode(event["response"]["payloadData"])

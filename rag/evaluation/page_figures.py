@@ -11,11 +11,13 @@ LONG = 100
 GOALS = {"opening_s": 2.0, "rerun_s": 0.1, "slower_s": 0.2}
 
 Record = Mapping[str, Any]
+Reruns = Mapping[str, tuple[Sequence[float], Sequence[float]]]
+"""Seconds of the script and until all is painted, with the `last` answers shown and with `all`."""
 
 
 def record(
     visits: Sequence[Record],
-    reruns: Mapping[str, Sequence[tuple[float, float]]],
+    reruns: Reruns,
     tabs: Record,
     machine: Record,
 ) -> dict[str, Any]:
@@ -26,8 +28,8 @@ def record(
     }
     slower = {what: sides["page"][what] - sides["engine"][what] for what in sides["page"]}
     drawn = {
-        shown: {"script": median(s for s, _ in times), "painted": median(p for _, p in times)}
-        for shown, times in reruns.items()
+        shown: {"script": median(script), "painted": median(painted)}
+        for shown, (script, painted) in reruns.items()
     }
     found = {
         "opening": {

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from rag.cores import usable_cores
 from rag.errors import EvaluationError
-from rag.evaluation import page_browser
-from rag.evaluation.page_figures import LONG, record
+from rag.evaluation import page_browser, page_script
+from rag.evaluation.page_figures import LONG, Reruns, record
 from rag.evaluation.page_server import Place, Server, serving
 from rag.evaluation.progress import counted
 from rag.page.conversations import Conversations
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 QUESTIONS = CHECKOUT / "tests" / "data" / "guide_questions.json"
 DETAILS = "a[data-do=details] >> nth=-1"
 EARLIER = ".st-key-earlier button"
-MESSAGES = "document.querySelectorAll('[data-testid=stChatMessage]').length"
 
 Record = Mapping[str, Any]
 Firsts = dict[str, float]
@@ -63,8 +62,7 @@ def compare_page(runs: int, sessions: int) -> dict[str, Any]:
             _visit(browser, server, engine, question, engine_first=bool(n % 2))
             for n, question in enumerate(counted(asked[:runs], "visits"))
         ]
-        long = fill(place, list(answers.values()))
-        reruns = _reruns(browser, f"{server.address}/?chat={long}", runs)
+        reruns = _reruns(browser, server, fill(place, list(answers.values())), runs)
     return record(visits, reruns, tabs, {"cores": usable_cores(), "load": load})
 
 
@@ -179,22 +177,23 @@ def fill(place: Place, answers: Sequence[Record]) -> int:
     return number
 
 
-def _reruns(browser: Browser, address: str, runs: int) -> dict[str, Any]:
+def _reruns(browser: Browser, server: Server, number: int, runs: int) -> Reruns:
     """What a click costs in a long conversation, with the last answers shown and then with all of them."""
-    from rag.page.chat import MORE
-    from rag.page.state import SHOWN
+    address, query = server.address, f"chat={number}"
+    with (
+        page_script.script(address, query) as script,
+        page_browser.visit(browser, f"{address}/?{query}") as tab,
+    ):
+        script.run()
+        last = [script.run() for _ in range(runs)], _toggled(tab, runs)
+        while script.earlier:
+            script.run(script.earlier)
+        while tab.page.locator(EARLIER).count():
+            tab.show_more(EARLIER)
+        return {"last": last, "all": ([script.run() for _ in range(runs)], _toggled(tab, runs))}
 
-    with page_browser.visit(browser, address) as visit:
-        visit.page.wait_for_selector(DETAILS)
-        reruns = page_browser.Reruns(visit)
-        last = _toggled(reruns, runs)
-        for shown in range(2 * SHOWN, 2 * LONG, 2 * MORE):
-            visit.page.click(EARLIER)
-            visit.page.wait_for_function(f"{MESSAGES} == {min(shown + 2 * MORE, 2 * LONG)}")
-        return {"last": last, "all": _toggled(reruns, runs)}
 
-
-def _toggled(reruns: page_browser.Reruns, runs: int) -> list[tuple[float, float]]:
+def _toggled(tab: page_browser.Visit, runs: int) -> list[float]:
     """Open and close what lies beside the last answer; the first two are for warming up."""
     outcomes = ["opened", "closed"] * ((runs + 3) // 2)
-    return [reruns.click(DETAILS, outcome) for outcome in outcomes][2:]
+    return [tab.click(DETAILS, outcome) for outcome in outcomes][2:]
