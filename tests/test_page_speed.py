@@ -9,7 +9,14 @@ from rag.evaluation import page_figures, page_speed
 from rag.evaluation.page_server import Place, serving
 from rag.page.conversations import Conversations
 
-TABS = {"sessions": 20, "seconds": 12.34567, "model_loads": 1, "errors": 0, "mixed_up": 0}
+TABS = {
+    "sessions": 20,
+    "seconds": 12.34567,
+    "first_words": 3.0,
+    "model_loads": 1,
+    "errors": 0,
+    "mixed_up": 0,
+}
 
 
 def visit(opened, page, engine):
@@ -42,6 +49,7 @@ def test_the_table_names_every_figure_and_its_goal():
     assert "from opening until one can type 1.500 2.0" in lines
     assert "script with 200 messages, all shown 0.200 0.1" in lines
     assert "first word: the page is slower by 0.400 0.2" in lines
+    assert "until all are answered 12.346" in lines
     assert "of 20 tabs 0 with an error, 0 with another answer; models loaded: 1" in lines
 
 

@@ -63,10 +63,13 @@ def table(figures: Record) -> str:
         rows.append((f"first {what}: page", first["page"][what], None))
         rows.append((f"first {what}: engine", first["engine"][what], None))
         rows.append((f"first {what}: the page is slower by", first["slower"][what], goals["slower_s"]))
-    rows.append((f"{tabs['sessions']} tabs at once, until all are answered", tabs["seconds"], None))
+    rows.append((f"{tabs['sessions']} tabs at once, until each shows words", tabs["first_words"], None))
+    rows.append(("  until all are answered", tabs["seconds"], None))
     lines = [f"medians of {figures['runs']} runs; {figures['cores']} cores, load {figures['load']}", ""]
     lines.append(f"{'seconds':<46}{'measured':>9}{'goal':>7}")
-    lines += [f"  {words:<44}{s:>9.3f}{goal or '':>7}" for words, s, goal in rows]
+    for words, seconds, goal in rows:
+        measured = "-" if seconds is None else f"{seconds:.3f}"
+        lines.append(f"  {words:<44}{measured:>9}{goal or '':>7}".rstrip())
     lines += [
         "",
         f"of {tabs['sessions']} tabs {tabs['errors']} with an error, {tabs['mixed_up']} with another answer; "

@@ -53,7 +53,7 @@ def compare_page(runs: int, sessions: int) -> dict[str, Any]:
         browser = stack.enter_context(page_browser.browser())
         server = stack.enter_context(serving(place))
         engine = stack.enter_context(open_engine(place))
-        load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+        load = round(os.getloadavg()[0], 1) if hasattr(os, "getloadavg") else None
         answers = {question: ask(engine, question)[0] for question in counted(asked, "answers")}
         with page_browser.visit(browser, server.address) as visit:
             answered(visit, asked[0])  # all is loaded now, here as there
@@ -146,6 +146,7 @@ def together(
     return {
         "sessions": len(asked),
         "seconds": max(max(each.values()) for each in seen) - min(each["asked"] for each in seen),
+        "first_words": max((each["word"] - each["asked"] for each in seen if "word" in each), default=None),
         "model_loads": loads,
         "errors": sum("failed" in each for each in seen),
         "mixed_up": sum(not shows(texts, q, answers[q]) for texts, q in zip(shown, asked)),

@@ -5,9 +5,10 @@ import pytest
 from rag.evaluation import page_speed
 from rag.evaluation.page_server import Place, serving
 
-SESSIONS = 20
+SESSIONS = 6
+"""`benchmark.py page` opens twenty."""
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(scope="module")
