@@ -171,20 +171,22 @@ class Intake:
             self._tally.embedded += len(batch)
             trim()
             self._report_progress(pending, len(vectors), len(vectors) / len(texts))
-        for cut in pending:
+        for n, cut in enumerate(pending, start=1):
             hashes = [text_hash(chunk) for chunk in cut.chunks]
             if not all(each in vectors for each in hashes):
                 continue
             own = np.stack([vectors[each] for each in hashes])
             self._books.store(cut.document, cut.files, cut.chunks, own)
             self._tally.chunks += len(cut.chunks)
-            self._finished(cut.files)
+            self._finished(cut.files, ahead=pending[n:])
 
-    def _finished(self, files: Sequence[File], failure: str = "") -> None:
+    def _finished(self, files: Sequence[File], failure: str = "", ahead: Sequence[_Cut] = ()) -> None:
+        """Count the files of one document; those `ahead` of it have their vectors already."""
         self._bytes += files[0].size
+        chunks = sum(len(cut.chunks) for cut in ahead)
         for file in files:
             self._tally.done.add(file.path)
-            self._report_progress(path=file.path, failure=failure)
+            self._report_progress(ahead, chunks, 1.0, file.path, failure)
 
     def _report_progress(
         self,
