@@ -79,7 +79,8 @@ def _manage(desk: Desk, mine: Tab, conversation: Conversation) -> None:
             st.rerun()
         for kind, ending, written in (("Markdown", "md", as_markdown), ("JSON", "json", as_json)):
             name = f"chat-{conversation.id}.{ending}"
-            st.download_button(f"Export as {kind}", partial(_export, desk, conversation, written), name)
+            make = partial(_export, desk, conversation, written)
+            st.download_button(f"Export as {kind}", make, name, on_click="ignore")  # the page stays as it is
         sure = st.checkbox("Delete it for good", key="sure")
         if st.button("Delete", key="delete", disabled=not sure):
             desk.conversations.delete(conversation.id)
