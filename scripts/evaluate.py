@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -55,10 +55,14 @@ def main(arguments: Sequence[str]) -> int:
     if flags.curve:
         draw_refusals(outcome, flags.curve)
     figures = record(outcome)
-    if flags.json:
+    return _tell(figures, table(figures), flags.json)
+
+
+def _tell(figures: dict[str, Any], text: str, as_json: bool) -> int:
+    if as_json:
         console.print_json(figures)
     else:
-        print(console.clean(table(figures)), end="")
+        print(console.clean(text), end="")
     return console.OK
 
 
@@ -82,11 +86,7 @@ def _claims(dataset: Path, count: int, seed: int, as_json: bool) -> int:
     from rag.settings import load_settings
 
     figures = measure_claims(dataset, load_settings(), count, seed)
-    if as_json:
-        console.print_json(figures)
-    else:
-        print(console.clean(table(figures)), end="")
-    return console.OK
+    return _tell(figures, table(figures), as_json)
 
 
 def _spoken(dataset: Path, count: int, seed: int, as_json: bool) -> int:
@@ -94,33 +94,21 @@ def _spoken(dataset: Path, count: int, seed: int, as_json: bool) -> int:
     from rag.settings import load_settings
 
     found = measure_spoken(dataset, load_settings(), count, seed)
-    if as_json:
-        console.print_json(found)
-    else:
-        print(console.clean(table(found)), end="")
-    return console.OK
+    return _tell(found, table(found), as_json)
 
 
 def _compare(a: Path, b: Path, as_json: bool) -> int:
     from rag.evaluation.compare import compare, table
 
     found = compare(a, b)
-    if as_json:
-        console.print_json(found)
-    else:
-        print(console.clean(table(found)), end="")
-    return console.OK
+    return _tell(found, table(found), as_json)
 
 
 def _feedback(file: Path | None, as_json: bool) -> int:
     from rag.evaluation.feedback import feedback, table
 
     found = feedback(file)
-    if as_json:
-        console.print_json(found)
-    else:
-        print(console.clean(table(found)), end="")
-    return console.OK
+    return _tell(found, table(found), as_json)
 
 
 def _parse(arguments: Sequence[str]) -> argparse.Namespace:
