@@ -20,8 +20,8 @@ from playwright.sync_api import Browser, expect  # noqa: E402  (the line above m
 
 from rag.evaluation.page_browser import browser as opened_browser  # noqa: E402
 from rag.evaluation.page_browser import chromium  # noqa: E402
+from rag.evaluation.page_server import Place, Server, serving  # noqa: E402
 from rag.page.conversations import Conversations  # noqa: E402
-from tests.browser.serving import PageServer  # noqa: E402
 from tests.browser.visitor import Visitor  # noqa: E402
 
 DESK, PHONE = (1280, 800), (380, 780)
@@ -112,7 +112,7 @@ def main(arguments: Sequence[str]) -> int:
     flags.output.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(prefix="footnote-") as folder,
-        PageServer(Path(folder)) as server,
+        serving(Place(Path(folder))) as server,
         opened_browser() as browser,
     ):
         for name in flags.only:
@@ -123,15 +123,15 @@ def main(arguments: Sequence[str]) -> int:
 
 
 def _taken(
-    browser: Browser, server: PageServer, scene: Scene, size: tuple[int, int], dark: bool, folder: Path
+    browser: Browser, server: Server, scene: Scene, size: tuple[int, int], dark: bool, folder: Path
 ) -> bytes:
-    for kept in (conversations := Conversations(server.data / "conversations.sqlite")).newest():
+    for kept in (conversations := Conversations(server.place.conversations)).newest():
         conversations.delete(kept.id)  # those of the pictures before
     context = browser.new_context(
         viewport={"width": size[0], "height": size[1]}, color_scheme="dark" if dark else "light"
     )
     with context:
-        visitor = Visitor(context.new_page(), server.url)
+        visitor = Visitor(context.new_page(), server.address)
         visitor.open()
         expect(visitor.page.get_by_test_id("stSidebar")).to_contain_text("answers")  # the model is loaded
         scene(visitor, folder)

@@ -63,7 +63,7 @@ def cite(chunk, quote):
 
 def test_the_paragraphs_under_the_heading_are_shown_and_the_words_marked(shelf):
     generation, chunks = shelf(PARTS)
-    view = around(generation, chunks[1], *cite(chunks[1], "It is paid to the landlord."))
+    view = around(generation, chunks[1], [cite(chunks[1], "It is paid to the landlord.")])
     assert view.segments == (
         Segment("Rent is due on Monday.\n\n", False),
         Segment("It is paid to the landlord.", True),
@@ -73,24 +73,35 @@ def test_the_paragraphs_under_the_heading_are_shown_and_the_words_marked(shelf):
     assert view.cut_before and view.cut_after
 
 
+def test_several_citations_are_marked_in_one_text_and_those_that_touch_as_one(shelf):
+    generation, chunks = shelf(PARTS)
+    quotes = ["Keep the receipt.", "Rent is due", " on Monday.", "due on Monday."]
+    view = around(generation, chunks[1], [cite(chunks[1], quote) for quote in quotes])
+    assert [(segment.text, segment.marked) for segment in view.segments] == [
+        ("Rent is due on Monday.", True),
+        ("\n\nIt is paid to the landlord. Nobody else may take it.\n\n", False),
+        ("Keep the receipt.", True),
+    ]
+
+
 def test_the_text_goes_on_into_the_chunks_next_to_it(shelf):
     halves = lambda text: [(0, len(text) // 2), (len(text) // 2, len(text))]  # noqa: E731
     generation, chunks = shelf(PARTS[1:2], halves)
-    view = around(generation, chunks[1], *cite(chunks[1], "Keep the receipt."))
+    view = around(generation, chunks[1], [cite(chunks[1], "Keep the receipt.")])
     assert "".join(segment.text for segment in view.segments) == PARTS[1].text
     assert not view.cut_before and not view.cut_after
 
 
 def test_paragraphs_are_whole_where_they_fit(shelf):
     generation, chunks = shelf(PARTS[1:2])
-    view = around(generation, chunks[0], *cite(chunks[0], "It is paid"), before=24, after=60)
+    view = around(generation, chunks[0], [cite(chunks[0], "It is paid")], before=24, after=60)
     assert [segment.text for segment in view.segments] == [
         "Rent is due on Monday.\n\n",
         "It is paid",
         " to the landlord. Nobody else may take it.",
     ]
     assert not view.cut_before and view.cut_after
-    view = around(generation, chunks[0], *cite(chunks[0], "It is paid"), before=20, after=12)
+    view = around(generation, chunks[0], [cite(chunks[0], "It is paid")], before=20, after=12)
     assert [segment.text for segment in view.segments] == ["It is paid", " to the"]
     assert view.cut_before and view.cut_after
 
@@ -98,7 +109,7 @@ def test_paragraphs_are_whole_where_they_fit(shelf):
 def test_of_long_tables_whole_rows_are_shown(shelf):
     rows = [f"Item: lamp {n}; Price: {n}.50" for n in range(200)]
     generation, chunks = shelf([Section("\n".join(rows), 2, None, ("Prices",))])
-    view = around(generation, chunks[0], *cite(chunks[0], rows[100]), before=60, after=60)
+    view = around(generation, chunks[0], [cite(chunks[0], rows[100])], before=60, after=60)
     assert "".join(segment.text for segment in view.segments) == "\n".join(rows[98:103])
 
 
@@ -109,7 +120,7 @@ def test_another_page_is_not_shown_and_the_columns_of_a_table_are_no_heading(she
         Section("Three.", 2, None, ("T", "Q1 Q2")),
     ]
     generation, chunks = shelf(sections)
-    view = around(generation, chunks[1], 0, 4)
+    view = around(generation, chunks[1], [(0, 4)])
     assert "".join(segment.text for segment in view.segments) == "Two.\n\nThree."
     assert view.place == "lease.md p. 2"
 
@@ -119,7 +130,7 @@ def test_without_the_document_the_saved_passage_is_shown(shelf):
     gone = replace(chunks[1], document_id="e" * 64)
     otherwise = replace(chunks[1], text=chunks[1].text.replace("Monday", "Friday"))
     for source, chunk in ((generation, gone), (generation, otherwise), (None, chunks[1])):
-        view = around(source, chunk, *cite(chunk, "It is paid"))
+        view = around(source, chunk, [cite(chunk, "It is paid")])
         assert "".join(segment.text for segment in view.segments) == chunk.text
         assert Segment("It is paid", True) in view.segments
         assert not view.cut_before and not view.cut_after

@@ -64,8 +64,8 @@ def lies_over(text, quote):
 
 
 def checked(path, number, before, quote):
-    request = {"path": str(path), "document_id": None, "page": number, "quote": quote, "before": before}
-    marks = show({**request, "width_px": 300}, Limits())["marks"]
+    request = {"path": str(path), "document_id": None, "page": number, "width_px": 300}
+    marks = show({**request, "quotes": [{"text": quote, "before": before}]}, Limits())["marks"]
     return bool(marks) and lies_over(under(path, number, marks), quote)
 
 

@@ -8,10 +8,11 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import psutil
 
@@ -24,7 +25,7 @@ from rag.settings import DEFAULT_COLLECTION, Settings, load_settings
 from rag.store.generation import Collection
 
 WORKER = "rag.loader.process.worker"
-START_S = 120.0
+START_S, STOP_S = 120.0, 20.0
 KEPT = ("FOOTNOTE_CACHE",)
 """Of a user's own settings none may change what is measured."""
 FIXED = {"FOOTNOTE_RETRIEVAL_RERANK_MS": "0"}
@@ -33,17 +34,22 @@ FIXED = {"FOOTNOTE_RETRIEVAL_RERANK_MS": "0"}
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a page has its index and conversations, and the environment that says so."""
+    """Where a page has its index and conversations, and the environment that says so.
+
+    `further` are settings of its own, as variables of the environment.
+    """
 
     folder: Path
+    further: InitVar[Mapping[str, str]] = MappingProxyType({})
     environ: dict[str, str] = field(init=False)
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, further: Mapping[str, str]) -> None:
         config = self.folder / "footnote.toml"
         config.touch()
-        named = {"INDEX": self.index, "DATA": self.folder / "data", "CONFIG": config}
+        named = {"INDEX": self.index, "DATA": self.data, "CONFIG": config}
         environ = {k: v for k, v in os.environ.items() if not k.startswith("FOOTNOTE_") or k in KEPT}
         environ |= {f"FOOTNOTE_{name}": str(path) for name, path in named.items()} | FIXED
+        environ |= further
         object.__setattr__(self, "environ", {**environ, "PYTHONPATH": str(CHECKOUT), "HF_HUB_OFFLINE": "1"})
 
     @property
@@ -51,8 +57,16 @@ class Place:
         return self.folder / "index"
 
     @property
+    def data(self) -> Path:
+        return self.folder / "data"
+
+    @property
     def conversations(self) -> Path:
-        return self.folder / "data" / "conversations.sqlite"
+        return self.data / "conversations.sqlite"
+
+    @property
+    def log(self) -> Path:
+        return self.folder / "server.log"
 
     def settings(self) -> Settings:
         """What the server reads, too."""
@@ -68,8 +82,9 @@ class Place:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A page that answers at `address`."""
+    """The page of a place, which answers at `address`."""
 
+    place: Place
     address: str
     pid: int
 
@@ -89,16 +104,19 @@ def serving(place: Place) -> Iterator[Server]:
     """The page, from when it answers until the block ends. Raises EvaluationError."""
     port = _free_port()
     command = [sys.executable, "-m", "streamlit", "run", "app.py", "--server.port", str(port)]
-    log = place.folder / "server.log"
-    with log.open("wb") as out:
+    with place.log.open("wb") as out:
         process = subprocess.Popen(command, stdout=out, stderr=out, env=place.environ, cwd=CHECKOUT)
     try:
-        server = Server(f"http://localhost:{port}", process.pid)
-        _await(server, process, log)
+        server = Server(place, f"http://localhost:{port}", process.pid)
+        _await(server, process)
         yield server
     finally:
         process.terminate()  # its worker ends with it
-        process.wait()
+        try:
+            process.wait(STOP_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
 
 
 def _free_port() -> int:
@@ -108,7 +126,7 @@ def _free_port() -> int:
         return port
 
 
-def _await(server: Server, process: subprocess.Popen[bytes], log: Path) -> None:
+def _await(server: Server, process: subprocess.Popen[bytes]) -> None:
     until = time.monotonic() + START_S
     while time.monotonic() < until and process.poll() is None:
         try:
@@ -116,7 +134,7 @@ def _await(server: Server, process: subprocess.Popen[bytes], log: Path) -> None:
                 return
         except OSError:
             time.sleep(0.05)
-    last = log.read_text("utf-8", "replace").strip().splitlines()[-1:]
+    last = server.place.log.read_text("utf-8", "replace").strip().splitlines()[-1:]
     raise EvaluationError(
         f"the page does not start: {' '.join(last)}", "Run `python scripts/run.py app` to see more."
     )

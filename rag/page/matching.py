@@ -91,6 +91,17 @@ def locate(quote: str, characters: Sequence[str], boxes: Sequence[Box], before: 
     )
 
 
+def joined(spans: Iterable[Span]) -> list[Span]:
+    """The spans in their order, those as one that touch or overlap."""
+    found: list[Span] = []
+    for start, end in sorted(spans):
+        if found and start <= found[-1][1]:
+            found[-1] = found[-1][0], max(end, found[-1][1])
+        else:
+            found.append((start, end))
+    return found
+
+
 def marks(spans: Iterable[Span], boxes: Sequence[Box]) -> list[Box]:
     """The characters' boxes, joined along each line."""
     merged: list[Box] = []

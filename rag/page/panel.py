@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,9 @@ from rag.errors import IndexMissing, RagError, StoreError
 from rag.page import markup
 from rag.page.conversations import Exchange
 from rag.page.desk import Desk
+from rag.page.matching import Span
 from rag.page.passage_view import around, as_html
-from rag.page.pdf_view import render
+from rag.page.pdf_view import Quote, render
 from rag.page.saved import chunk_of
 from rag.page.state import Panel, Tab
 from rag.render import near
@@ -54,47 +55,40 @@ def _close(mine: Tab) -> None:
 
 
 def _source(desk: Desk, collection: str, record: Record, number: int) -> None:
-    """Each quote of one source in its place; the passage where nothing of it is quoted."""
+    """What is quoted of one source, in its place; the passage where nothing of it is."""
     hit = record["hits"][number - 1]
     st.html(f'<div class="path">{markup.trail(hit["heading"])}<br>{html.escape(near(hit["path"]))}</div>')
     cited = [each for each in record["citations"] if each["number"] == number]
-    spans = list(dict.fromkeys((each["start"], each["end"]) for each in cited)) or [(0, 0)]
+    spans = list(dict.fromkeys((each["start"], each["end"]) for each in cited))
     if exact := next((each["exact"] for each in cited if each["exact"]), None):
         st.html(f"Answer: <strong>{html.escape(exact)}</strong>")
-    for start, end in spans:
-        if _is_pdf(hit):
-            _page(hit, start, end)
-        _passage(desk, collection, hit, start, end)
+    if _is_pdf(hit):
+        _page(hit, spans)
+    _passage(desk, collection, hit, spans)
 
 
 def _is_pdf(hit: Record) -> bool:
     return hit["page"] is not None and Path(hit["path"]).suffix.lower() == ".pdf"
 
 
-def _page(hit: Record, start: int, end: int) -> None:
+def _page(hit: Record, spans: Sequence[Span]) -> None:
     """The page of a PDF as a picture."""
+    quotes = [Quote(hit["text"][start:end], hit["text"][:start]) for start, end in spans]
     try:
-        view = render(
-            Path(hit["path"]),
-            hit["page"],
-            hit["text"][start:end],
-            WIDTH_PX,
-            hit["text"][:start],
-            hit["document_id"],
-        )
+        view = render(Path(hit["path"]), hit["page"], quotes, WIDTH_PX, hit["document_id"])
     except RagError as error:
         st.text(f"{error.message}. {error.fix}")
         return
     st.image(view.png, width="stretch")
-    if end > start and not view.found:
+    if spans and not view.found:
         st.caption("The quoted words could not be found in the picture of the page. They stand below.")
 
 
-def _passage(desk: Desk, collection: str, hit: Record, start: int, end: int) -> None:
+def _passage(desk: Desk, collection: str, hit: Record, spans: Sequence[Span]) -> None:
     chunk = chunk_of(hit)
 
     def view(generation: Generation | None) -> None:
-        found = around(generation, chunk, start, end, BEFORE, AFTER)
+        found = around(generation, chunk, spans or [(0, 0)], BEFORE, AFTER)
         before, after = "… " * found.cut_before, " …" * found.cut_after
         st.html(f"{before}{as_html(found.segments)}{after}")
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import html
+import itertools
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from rag.page.matching import Span, joined
 from rag.store.generation import Generation
 from rag.types import Chunk
 
@@ -14,12 +16,10 @@ AROUND = 800
 """Characters in front of the cited words and behind them that are shown at most."""
 _BREAKS = ("\n\n", "\n", " ")
 
-Span = tuple[int, int]
-
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A piece of a document's text; `marked`: the cited words."""
+    """A piece of a document's text; `marked`: cited words."""
 
     text: str
     marked: bool
@@ -27,7 +27,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class PassageView:
-    """A document's text around a citation, which `heading`, outermost first, and `place` locate.
+    """A document's text around its citations, which `heading`, outermost first, and `place` locate.
 
     `cut_before` and `cut_after` tell that the document goes on there.
     """
@@ -42,27 +42,22 @@ class PassageView:
 def around(
     generation: Generation | None,
     chunk: Chunk,
-    start: int,
-    end: int,
+    cited: Sequence[Span],
     before: int = AROUND,
     after: int = AROUND,
 ) -> PassageView:
-    """The paragraphs around `chunk.text[start:end]`, at most `before` and `after` characters of them.
+    """The paragraphs around what is cited of `chunk.text`, at most `before` and `after` characters of them.
 
-    They end where the page or the heading changes. Paragraphs are whole where they are short enough, and
-    begin and end at a line otherwise. Without the document, or where its text has changed, the chunk is
-    all that is shown.
+    `cited` are one (start, end) or more; those that touch get one mark. The paragraphs end where the page
+    or the heading changes. They are whole where they are short enough, and begin and end at a line
+    otherwise. Without the document, or where its text has changed, the chunk is all that is shown.
     """
     text, at, (first, last) = _source(generation, chunk)
-    start, end = at + start, at + end
+    marked = joined((at + start, at + end) for start, end in cited)
+    start, end = marked[0][0], marked[-1][1]
     begin = _begin(text, max(first, start - before), first, start)
     finish = _finish(text, min(last, end + after), last, end)
-    pieces = (
-        Segment(text[begin:start].lstrip("\n"), False),
-        Segment(text[start:end], True),
-        Segment(text[end:finish].rstrip(), False),
-    )
-    segments = tuple(piece for piece in pieces if piece.text)
+    segments = tuple(_segments(text, begin, marked, finish))
     cut_before, cut_after = bool(text[:begin].strip()), bool(text[finish:].strip())
     return PassageView(segments, chunk.heading, chunk.place, cut_before, cut_after)
 
@@ -76,6 +71,17 @@ def as_html(segments: Sequence[Segment]) -> str:
     marked = {True: "<mark>{}</mark>", False: "{}"}
     body = "".join(marked[segment.marked].format(_escaped(segment.text)) for segment in segments)
     return f'<div class="passage" style="white-space: pre-wrap">{body}</div>'
+
+
+def _segments(text: str, begin: int, marked: Sequence[Span], finish: int) -> Iterator[Segment]:
+    """What is marked and what lies between, without empty lines at the ends."""
+    edges = [begin, *itertools.chain.from_iterable(marked), finish]
+    for n, (start, end) in enumerate(itertools.pairwise(edges)):
+        piece = text[start:end]
+        piece = piece.lstrip("\n") if start == begin else piece
+        piece = piece.rstrip() if end == finish else piece
+        if piece:
+            yield Segment(piece, n % 2 == 1)
 
 
 def _escaped(text: str) -> str:

@@ -20,7 +20,7 @@ from rag.errors import DocumentError, TooMuch, Unreadable
 from rag.ingest.parse_child import BACKSTOP_S
 from rag.ingest.readers.base import Limits, too_large
 from rag.ingest.readers.pdf import explained
-from rag.page.matching import Box, locate, marks
+from rag.page.matching import Box, joined, locate, marks
 
 MAX_PIXELS = 4_000_000
 MAX_SIDE = 6_000
@@ -85,7 +85,11 @@ def _content(path: Path, document_id: str | None, limits: Limits) -> bytes:
 def _shown(page: Any, request: dict[str, Any]) -> dict[str, Any]:
     text_page = page.get_textpage()
     characters, boxes = _characters(text_page)
-    spans = locate(request["quote"], characters, boxes, request["before"])
+    spans = joined(
+        span
+        for quote in request["quotes"]
+        for span in locate(quote["text"], characters, boxes, quote["before"])
+    )
     fractions = [mark for box in marks(spans, boxes) if (mark := _on_page(page, box))]
     picture = _painted(_picture(page, request["width_px"]), fractions)
     file = io.BytesIO()

@@ -1,9 +1,10 @@
-"""A page of a PDF as a picture, the cited words marked; PDFium runs in a process of its own."""
+"""A page of a PDF as a picture, cited words marked; PDFium runs in a process of its own."""
 
 from __future__ import annotations
 
 import base64
 import threading
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -37,7 +38,7 @@ class Mark:
 class PageView:
     """A page as a PNG of `width` by `height` pixels, in which `marks` are painted already.
 
-    `found` tells whether the quote was, and can be seen: scanned pages have no letters to find.
+    `found` tells whether any quote was, and can be seen: scanned pages have no letters to find.
     """
 
     png: bytes
@@ -50,21 +51,27 @@ class PageView:
         return bool(self.marks)
 
 
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """Words to be marked; `before` is the text in front of them, for those that stand on the page twice."""
+
+    text: str
+    before: str = ""
+
+
 def render(
     path: Path,
     page: int,
-    quote: str,
+    quotes: Sequence[Quote],
     width_px: int,
-    before: str = "",
     document_id: str | None = None,
     settings: IngestSettings = FOR_A_VIEW,
     module: str = "rag.page.pdf_child",
 ) -> PageView:
-    """Page number `page`, from 1, with the quote marked; the last few views are kept.
+    """Page number `page`, from 1, with the quotes marked; the last few views are kept.
 
-    `before` is the text in front of the quote, for quotes that stand on the page twice. With
-    `document_id`, the sha256 of the file as it was ingested, a changed file is refused. `module` is
-    what the process runs: one that calls rag.page.pdf_child.main.
+    With `document_id`, the sha256 of the file as it was ingested, a changed file is refused. `module`
+    is what the process runs: one that calls rag.page.pdf_child.main.
 
     Raises InputNotFound where the file is gone, Unreadable where it is damaged or has changed, and
     TooMuch beyond the limits in `settings`.
@@ -77,7 +84,7 @@ def render(
             "Put it back, or run: python scripts/ingest.py FOLDER.",
         ) from error
     width_px = min(max(width_px, WIDTHS.start), WIDTHS.stop - 1)
-    request = _Request(str(path), page, quote, before, width_px, document_id)
+    request = _Request(str(path), page, tuple(quotes), width_px, document_id)
     return _rendered(request, (stat.st_mtime_ns, stat.st_size), settings, module)
 
 
@@ -85,8 +92,7 @@ def render(
 class _Request:
     path: str
     page: int
-    quote: str
-    before: str
+    quotes: tuple[Quote, ...]
     width_px: int
     document_id: str | None
 

@@ -6,7 +6,7 @@ import pytest
 
 from rag.evaluation.page_browser import browser as opened_browser
 from rag.evaluation.page_browser import chromium
-from tests.browser.serving import PageServer
+from rag.evaluation.page_server import Place, serving
 from tests.browser.visitor import Visitor
 from tests.openai_server import OpenAIServer
 
@@ -23,7 +23,7 @@ def browser():
 @pytest.fixture(scope="package")
 def server(tmp_path_factory):
     """The page with the bundled model."""
-    with PageServer(tmp_path_factory.mktemp("page")) as started:
+    with serving(Place(tmp_path_factory.mktemp("page"))) as started:
         yield started
 
 
@@ -37,8 +37,8 @@ def talker():
 @pytest.fixture(scope="package")
 def talking_server(tmp_path_factory, talker):
     """The page with that model."""
-    folder = tmp_path_factory.mktemp("talking")
-    with PageServer(folder, FOOTNOTE_MODEL_MODEL=talker.url, FOOTNOTE_ANSWER_LEAD="model") as started:
+    its_words = {"FOOTNOTE_MODEL_MODEL": talker.url, "FOOTNOTE_ANSWER_LEAD": "model"}
+    with serving(Place(tmp_path_factory.mktemp("talking"), its_words)) as started:
         yield started
 
 
@@ -49,7 +49,7 @@ def visit(browser):
 
     def opened(server, **options):
         context = browser.new_context(**{"viewport": {"width": 1280, "height": 800}, **options})
-        visitors.append(visitor := Visitor(context.new_page(), server.url))
+        visitors.append(visitor := Visitor(context.new_page(), server.address))
         visitor.open()
         return visitor
 

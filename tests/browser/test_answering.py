@@ -35,7 +35,7 @@ def test_stop_ends_the_model_and_keeps_what_was_said(listener, talker, talking_s
     assert talker.left_early.wait(8)  # it would have gone on for 16 seconds
     expect(listener.answers).to_have_count(1)
     expect(listener.answers.last.locator(".answer")).to_contain_text("let me see")
-    kept = Conversations(talking_server.data / "conversations.sqlite")
+    kept = Conversations(talking_server.place.conversations)
     exchange = kept.exchanges(kept.newest()[0].id)[-1]
     assert "let me see" in json.dumps(exchange.answer["answer"])
 

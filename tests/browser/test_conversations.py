@@ -11,7 +11,7 @@ REFUSED = "Who won the football world cup in 1998?"
 
 @pytest.fixture
 def kept(server):
-    return Conversations(server.data / "conversations.sqlite")
+    return Conversations(server.place.conversations)
 
 
 @pytest.fixture

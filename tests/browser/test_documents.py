@@ -26,7 +26,7 @@ def lease(tmp_path):
 def test_an_uploaded_document_answers_questions(librarian, lease, server):
     librarian.upload([lease])
     expect(librarian.told).to_contain_text("boathouse.docx: read")
-    assert (server.data / "uploads" / "default" / "boathouse.docx").read_bytes() == lease.read_bytes()
+    assert (server.place.data / "uploads" / "default" / "boathouse.docx").read_bytes() == lease.read_bytes()
     librarian.turn_to("Chat")
     answer = librarian.ask("When does the lease of the boathouse end?")
     expect(answer.locator(".answer strong").first).to_have_text("30 September 2031")

@@ -3,14 +3,14 @@
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.serving import PageServer
+from rag.evaluation.page_server import Place, serving
 
 EXAMPLE = "How much memory does a 7B model need?"
 
 
 @pytest.fixture
 def new_server(tmp_path):
-    with PageServer(tmp_path) as started:
+    with serving(Place(tmp_path)) as started:
         yield started
 
 
