@@ -221,11 +221,32 @@ def test_a_model_that_is_loading_and_one_that_failed_are_told():
     shown = drawn("model")
     assert "shard 2/3" in shown.get("progress")[0].proto.text and "gauge near" in html(shown)
     assert "killed at shard 2/3" in texts(shown) and shown.button(key="use").disabled
-    load.error = DoesNotFit("huge needs 28 GB, and 20 GB are free", "Choose a smaller one.")
+    load.error = DoesNotFit("huge needs 28 GB, and 20 GB are free", "Shorten the context (--context).")
     models.load, models.failed = None, load
     shown = drawn("model")
-    assert "huge needs 28 GB" in texts(shown) and "Tried, and failed: killed" in texts(shown)
+    assert "Huge needs 28 GB" in texts(shown) and "Tried, and failed: killed" in texts(shown)
+    assert "(“Context in tokens”)" in texts(shown)
     models.failed = None
+
+
+def test_the_fields_say_how_a_model_is_loaded(monkeypatch):
+    chosen = []
+    monkeypatch.setattr(main.desk().models, "choose", lambda settings, room: chosen.append(settings))
+    at = drawn("model")
+    next(field for field in at.number_input if field.key == "model-context").set_value(2048)
+    for key, value in {
+        "model-dtype": "float16",
+        "model-device": "disk",
+        "model-engine": "transformers",
+    }.items():
+        next(field for field in at.selectbox if field.key == key).set_value(value)
+    next(field for field in at.text_input if field.key == "model-quantization").set_value(" bnb-4bit ")
+    sound(at.button(key="use").click().run())
+    assert chosen == [
+        ModelSettings(
+            engine="transformers", quantization="bnb-4bit", context=2048, dtype="float16", device="disk"
+        )
+    ]
 
 
 def test_a_setting_that_does_not_exist_is_told_with_its_fix(opened, monkeypatch):

@@ -6,6 +6,7 @@ import streamlit as st
 
 from rag.errors import RagError
 from rag.page import markup, panel
+from rag.page.advice import told
 from rag.page.answering import Asking
 from rag.page.conversations import Exchange, Vote
 from rag.page.desk import Desk
@@ -80,7 +81,7 @@ def _exchanges(desk: Desk, mine: Tab) -> list[Exchange]:
         return desk.conversations.exchanges(mine.conversation)
     except RagError as error:
         mine.open(None)
-        mine.error = f"{error.message}. {error.fix}"
+        mine.error = told(error)
         return []
 
 
@@ -152,7 +153,7 @@ def _follow(desk: Desk, mine: Tab, asking: Asking) -> None:
         place.html(markup.live(said))
     mine.follow(None)
     if said.error:
-        mine.error = f"{said.error.message}. {said.error.fix}"
+        mine.error = told(said.error)
     if said.exchange is not None and mine.conversation is None:
         mine.open(said.exchange.conversation_id)
     st.rerun()

@@ -11,6 +11,7 @@ import streamlit as st
 from rag.errors import IndexMissing, RagError
 from rag.ingest.pipeline import remove
 from rag.page import uploads
+from rag.page.advice import told
 from rag.page.desk import Desk
 from rag.page.reading_in import ReadingIn
 from rag.page.state import Tab, tab
@@ -112,12 +113,12 @@ def _bar(run: ReadingIn) -> None:
 
 def _outcome(run: ReadingIn) -> None:
     if run.error:
-        st.text(f"{run.error.message}. {run.error.fix}")
+        st.text(told(run.error))
     elif report := run.report:
         counts = (report.added, report.changed, report.unchanged, len(report.failures))
-        told = "{} new, {} changed, {} unchanged, {} failed".format(*counts)
+        counted = "{} new, {} changed, {} unchanged, {} failed".format(*counts)
         ended = "Stopped" if report.interrupted else "Done"
-        st.text(f"{ended}: {told}. Questions are answered from them now.")
+        st.text(f"{ended}: {counted}. Questions are answered from them now.")
 
 
 def _understood(desk: Desk, mine: Tab) -> None:

@@ -8,6 +8,7 @@ import streamlit as st
 
 from rag.errors import RagError
 from rag.page import chat, documents, model, sidebar
+from rag.page.advice import told
 from rag.page.conversations import Conversations
 from rag.page.desk import Desk
 from rag.page.state import tab
@@ -50,9 +51,7 @@ def main() -> None:
 def tell(error: RagError) -> None:
     """An error and what can be done about it; text of a document in it is not Markdown."""
     with st.container(border=True, key=f"error-{error.code}"):
-        st.text(f"{error.message[:1].upper()}{error.message[1:]}")
-        if error.fix:
-            st.text(error.fix)
+        st.text(told(error))
 
 
 @st.cache_resource(show_spinner="Starting …")

@@ -5,23 +5,24 @@ from __future__ import annotations
 import html
 import os
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import streamlit as st
 
 from rag.errors import RagError
 from rag.loader.hub.presets import presets, user_presets
 from rag.loader.load import request_of
+from rag.loader.planning.ladder import CPU_DTYPES
 from rag.loader.records import Candidate, title
 from rag.loader.survey import URL, survey
 from rag.loader.units import parse_bytes, size
+from rag.page.advice import FIELDS, in_fields, told
 from rag.page.desk import Desk
 from rag.page.export import escaped
 from rag.page.models import Load
 from rag.settings import ModelSettings
 
 AUTO = "auto"
-ENGINES = (AUTO, "llamacpp", "transformers", "vllm", "remote")
 NEAR = 0.9
 """Share of the cap from which on the gauge warns."""
 MARKS = {
@@ -62,7 +63,7 @@ def _now(desk: Desk) -> None:
     if info := models.info:
         st.html(f"<p><strong>{html.escape(info.name)}</strong> answers.</p>{_table(_facts(desk))}")
         for note in info.notes:
-            st.text(f"Note: {note}")
+            st.text(f"Note: {in_fields(note)}")
     elif not models.load:
         st.text("No model answers: what you get are quotes from your documents.")
     if load := models.load:
@@ -104,8 +105,8 @@ def _loading(load: Load) -> None:
     state = load.state
     with st.container(border=True, key="loading"):
         share = state.done / state.total if state.total else 0.0
-        told = f"{state.title or 'Starting'}: {state.facts or 'looking at the files'}"
-        st.progress(min(1.0, share), escaped(told))
+        step = f"{state.title or 'Starting'}: {state.facts or 'looking at the files'}"
+        st.progress(min(1.0, share), escaped(step))
         cap = state.resident + state.left
         if state.resident and state.left:
             used = state.resident / cap
@@ -115,9 +116,9 @@ def _loading(load: Load) -> None:
                 f'<span class="path">{size(state.resident)} of {size(cap)} that it may take</span>'
             )
         for setback in load.setbacks:
-            st.text(f"That way failed: {setback}. Trying the next one.")
+            st.text(f"That way failed: {in_fields(setback)}. Trying the next one.")
         for note in load.notes:
-            st.text(note)
+            st.text(in_fields(note))
         st.caption("The present model goes on answering until this one is ready.")
 
 
@@ -125,32 +126,47 @@ def _failed(failed: Load) -> None:
     with st.container(border=True, key="failed"):
         st.text(f"{failed.settings.model} could not be loaded.")
         for setback in failed.setbacks:
-            st.text(f"Tried, and failed: {setback}")
+            st.text(f"Tried, and failed: {in_fields(setback)}")
         if failed.error:
-            st.text(f"{failed.error.message}. {failed.error.fix}")
+            st.text(told(failed.error))
 
 
 def _choice(base: ModelSettings) -> ModelSettings | None:
     """The model that the fields describe; None while something in them makes no sense."""
     names = ["bundled", *sorted(presets(user_presets(os.environ)))]
-    name = st.selectbox(
-        "A preset, or the path of a GGUF file or model folder, a hub id, or a server's address",
-        names,
-        key="model-name",
-        accept_new_options=True,
-    )
+    name = st.selectbox(FIELDS["model"], names, key="model-name", accept_new_options=True)
+    st.caption("A preset, or the path of a GGUF file or model folder, a hub id, or a server's address.")
     left, middle, right = st.columns(3)
-    engine = left.selectbox("Engine", ENGINES, key="model-engine")
-    quantization = middle.text_input("Quantization", AUTO, key="model-quantization").strip() or AUTO
-    memory = right.text_input("At most so much memory", placeholder="8GB", key="model-memory").strip() or None
+    engine = left.selectbox(FIELDS["engine"], _choices("engine"), key="model-engine")
+    quantization = middle.text_input(FIELDS["quantization"], AUTO, key="model-quantization")
+    memory = right.text_input(FIELDS["max-memory"], placeholder="8GB", key="model-memory").strip() or None
+    with st.expander("More"):
+        left, middle, right = st.columns(3)
+        context = left.number_input(FIELDS["context"], 0, value=base.context, key="model-context")
+        dtype = middle.selectbox(FIELDS["dtype"], (AUTO, *CPU_DTYPES), key="model-dtype")
+        device = right.selectbox(FIELDS["device"], _choices("device"), key="model-device")
+        st.caption("A context of 0 is what answers need.")
     try:
         if memory:
             parse_bytes(memory)
-        changes = {"model": (name or "bundled").strip(), "engine": engine, "quantization": quantization}
-        return ModelSettings.model_validate({**base.model_dump(), **changes, "max_memory": memory})
+        changes = {
+            "model": (name or "bundled").strip(),
+            "engine": engine,
+            "quantization": quantization.strip() or AUTO,
+            "max_memory": memory,
+            "context": context,
+            "dtype": dtype,
+            "device": device,
+        }
+        return ModelSettings.model_validate({**base.model_dump(), **changes})
     except (RagError, ValueError) as error:
-        st.text(str(error))
+        st.text(told(error) if isinstance(error, RagError) else str(error))
         return None
+
+
+def _choices(setting: str) -> tuple[str, ...]:
+    """What a setting of the model may be, the default first."""
+    return get_args(ModelSettings.model_fields[setting].annotation)
 
 
 def _plans(settings: ModelSettings) -> None:
@@ -161,7 +177,7 @@ def _plans(settings: ModelSettings) -> None:
     try:
         found = survey(settings.model, request_of(settings))
     except RagError as error:
-        st.text(f"{error.message}. {error.fix}")
+        st.text(told(error))
         return
     st.html(f'<div class="wide">{plan_table(found.candidates)}</div>')
 
@@ -174,7 +190,7 @@ def plan_table(candidates: Sequence[Candidate]) -> str:
 
 def _way(way: Candidate) -> str:
     rate = f"{way.tokens_per_s:.0f}" if way.tokens_per_s else "-"
-    why = ". ".join(filter(None, [way.reason.rstrip("."), way.fix]))
+    why = in_fields(". ".join(filter(None, [way.reason.rstrip("."), way.fix])))
     cells = (title(way.plan), MARKS.get(way.verdict, way.verdict), rate, why)
     return f"<tr>{''.join(f'<td>{html.escape(cell)}</td>' for cell in cells)}</tr>"
 

@@ -11,6 +11,7 @@ import streamlit as st
 
 from rag.errors import IndexMissing, RagError, StoreError
 from rag.page import markup
+from rag.page.advice import told
 from rag.page.conversations import Exchange
 from rag.page.desk import Desk
 from rag.page.matching import Span
@@ -77,7 +78,7 @@ def _page(hit: Record, spans: Sequence[Span]) -> None:
     try:
         view = render(Path(hit["path"]), hit["page"], quotes, WIDTH_PX, hit["document_id"])
     except RagError as error:
-        st.text(f"{error.message}. {error.fix}")
+        st.text(told(error))
         return
     st.image(view.png, width="stretch")
     if spans and not view.found:

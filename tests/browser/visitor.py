@@ -123,7 +123,7 @@ class Visitor:
 
     def name_model(self, model: str) -> None:
         """Type what model to use instead of the present one."""
-        field = self.page.get_by_role("combobox", name="A preset, or the path")
+        field = self.page.get_by_role("combobox", name="Model", exact=True)
         field.fill(model)
         field.press("Enter")
         self.settle()
