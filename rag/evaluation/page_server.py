@@ -9,7 +9,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import InitVar, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -88,15 +88,14 @@ class Server:
     address: str
     pid: int
 
-    def model_loads(self) -> int:
-        """Processes of it that hold a model now."""
-        count = 0
+    def workers(self) -> list[psutil.Process]:
+        """Processes of it that hold a model now, or load one; the newest last."""
+        found = []
         for child in psutil.Process(self.pid).children(recursive=True):
-            try:
-                count += WORKER in child.cmdline()
-            except psutil.Error:
-                continue  # ended meanwhile
-        return count
+            with suppress(psutil.Error):  # ended meanwhile
+                if WORKER in child.cmdline():
+                    found.append(child)
+        return sorted(found, key=psutil.Process.create_time)
 
 
 @contextmanager

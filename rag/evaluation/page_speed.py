@@ -138,10 +138,10 @@ def together(
             visit.type(question)
         for visit in visits:
             visit.enter()
-        loads, seen = server.model_loads(), []
+        loads, seen = len(server.workers()), []
         for visit in visits:
             seen.append(visit.answered())
-            loads = max(loads, server.model_loads())
+            loads = max(loads, len(server.workers()))
         shown = [visit.messages() for visit in visits]
     return {
         "sessions": len(asked),
