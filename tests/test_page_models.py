@@ -1,10 +1,11 @@
 """One model for all tabs: loaded once, replaced only by one that answers, and back if that fails."""
 
 import threading
+import time
 
 import pytest
 
-from rag.errors import DoesNotFit
+from rag.errors import DoesNotFit, ModelDied
 from rag.page.models import Models
 from rag.settings import ModelSettings
 from rag.types import ModelInfo
@@ -19,9 +20,12 @@ class FakeModel:
 
     def wait_ready(self):
         assert self.ready.wait(10)
+        if self.closed:
+            raise ModelDied(f"{self.info.name} was closed", "Start it again.")
 
     def close(self):
         self.closed = True
+        self.ready.set()
 
 
 class Garage:
@@ -115,11 +119,28 @@ def test_one_that_was_let_go_comes_back_when_its_successor_fails(models, garage)
     assert models.failed.settings.model == "big"
 
 
+@pytest.mark.parametrize("room", [False, True])
+def test_a_load_can_be_stopped_and_the_model_before_it_answers(models, garage, room):
+    models.choose(named("slow"), room)
+    if not room:  # else it may be stopped before there is anything to close
+        while not models.load.model:
+            time.sleep(0.01)
+    models.give_up()
+    settle(models)
+    with models.using() as model:
+        assert model.info.name == "first"
+    assert (models.failed.settings.model, models.failed.error.message) == ("slow", "You stopped it")
+    assert [model.closed for model in garage.opened if model.info.name == "slow"] in ([True], [])
+    models.forget_failure()
+    assert models.failed is None
+
+
 def test_without_any_model_there_is_none(garage):
     models = Models(named("big"), garage)
     with models.using() as model:
         assert model is None
-    assert models.failed.error.code == "does_not_fit"
+    models.forget_failure()
+    assert models.failed.error.code == "does_not_fit"  # else each question would try again
     models.choose(named("first"))
     settle(models)
     assert models.info.name == "first" and models.failed is None

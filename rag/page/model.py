@@ -68,8 +68,11 @@ def _now(desk: Desk) -> None:
         st.text("No model answers: what you get are quotes from your documents.")
     if load := models.load:
         _loading(load)
+        st.button("Stop loading it", key="stop-loading", on_click=models.give_up)
     if failed := models.failed:
         _failed(failed)
+        if models.info:
+            st.button("Understood", key="understood", on_click=models.forget_failure)
     now = (models.load is not None, models.info)
     if st.session_state.get("model_seen", now) != now:
         st.session_state.model_seen = now

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from rag.errors import RagError, unforeseen
+from rag.errors import ModelLoadFailed, RagError, unforeseen
 from rag.loader.base import LanguageModel, Report
 from rag.loader.progress import LoadState
 from rag.settings import ModelSettings
@@ -17,6 +17,7 @@ from rag.types import ModelInfo
 
 Open = Callable[[ModelSettings, Report], LanguageModel]
 """Begins to load a model, and returns at once; see `rag.loader.load.open_model`."""
+STOPPED = "You stopped it"
 FIRST_WAIT_S = 20.0
 """An answer waits so long for the first model; then the quotes have to do."""
 
@@ -31,6 +32,9 @@ class Load:
     notes: list[str] = field(default_factory=list)
     error: RagError | None = None
     seconds: float | None = None
+    model: LanguageModel | None = None
+    """Once there is one to be closed."""
+    given_up: bool = False
 
     def take(self, event: dict[str, Any]) -> None:
         self.state.take(event)
@@ -103,6 +107,19 @@ class Models:
             self._begin(settings, room)
             return True
 
+    def give_up(self) -> None:
+        """Stop loading; what answered before goes on, or comes back."""
+        with self._changed:
+            if load := self.load:
+                load.given_up = True
+        if load and load.model:
+            load.model.close()
+
+    def forget_failure(self) -> None:
+        """What failed was seen; without a model it is kept, since another try would fail, too."""
+        with self._changed:
+            self.failed = None if self._held else self.failed
+
     @contextmanager
     def using(self) -> Iterator[LanguageModel | None]:
         """The model that answers now, which stays as long as it is used; None where none can be had."""
@@ -136,19 +153,21 @@ class Models:
             with self._changed:
                 leaving = self._let_go()
                 self._changed.wait_for(lambda: not leaving or not leaving.users)
-        if not self._loads(load) and before:
-            with self._changed:
-                self.load = Load(before)
-            self._loads(self.load)
+        back = Load(before) if before else None
+        if not self._loads(load, back) and back:
+            self._loads(back)
 
-    def _loads(self, load: Load) -> bool:
+    def _loads(self, load: Load, back: Load | None = None) -> bool:
+        """Whether the model answers now; `back` is what is loaded next otherwise."""
         try:
             self._take(load)
             return True
         except Exception as error:  # whatever it is, the page has to tell
             load.error = error if isinstance(error, RagError) else unforeseen(error)
+            if load.given_up:
+                load.error = ModelLoadFailed(STOPPED)
             with self._changed:
-                self.load, self.failed = None, self.failed or load
+                self.load, self.failed = back, self.failed or load
                 self._changed.notify_all()
             return False
 
@@ -156,16 +175,19 @@ class Models:
         began = time.monotonic()
         model = self._open_model(load.settings, load.take)
         try:
-            if wait := getattr(model, "wait_ready", None):
+            load.model = model
+            if not load.given_up and (wait := getattr(model, "wait_ready", None)):
                 wait()
+            load.seconds = time.monotonic() - began
+            with self._changed:
+                if load.given_up:
+                    raise ModelLoadFailed(STOPPED)
+                self._let_go()
+                self._held, self.load = _Held(model, load.settings, load), None
+                self._changed.notify_all()
         except BaseException:
             model.close()
             raise
-        load.seconds = time.monotonic() - began
-        with self._changed:
-            self._let_go()
-            self._held, self.load = _Held(model, load.settings, load), None
-            self._changed.notify_all()
 
     def _let_go(self) -> _Held | None:
         held, self._held = self._held, None

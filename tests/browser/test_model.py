@@ -49,3 +49,17 @@ def test_a_model_that_is_killed_while_it_loads_is_explained_and_the_next_way_is_
         visitor.page.wait_for_timeout(200)
     expect(failed).to_contain_text("Tried, and failed: the process of huge was killed (SIGKILL)")
     assert server.workers() == [talking]
+
+
+def test_loading_can_be_stopped(visitor, server, tmp_path):
+    folder = sparse_folder(tmp_path / "huge", num_hidden_layers=12)
+    visitor.turn_to("Model")
+    visitor.name_model(str(folder))
+    before = server.workers()
+    visitor.page.get_by_role("button", name="Use this model").click()
+    expect(visitor.page.locator(".st-key-loading")).to_contain_text("shard")
+    visitor.page.get_by_role("button", name="Stop loading it").click()
+    expect(visitor.page.locator(".st-key-failed")).to_contain_text("You stopped it")
+    assert server.workers() == before
+    visitor.page.get_by_role("button", name="Understood").click()
+    expect(visitor.page.locator(".st-key-failed")).to_have_count(0)
