@@ -6,7 +6,7 @@ import pytest
 import streamlit as st
 from streamlit.testing.v1 import AppTest
 
-from rag.errors import DoesNotFit
+from rag.errors import DoesNotFit, IndexDamaged, TooMuch
 from rag.ingest.pipeline import IngestReport
 from rag.page import main
 from rag.page.chat import EXAMPLES, clicked
@@ -95,6 +95,23 @@ def test_an_answer_has_its_words_in_bold_its_chips_and_its_sources(asked):
     assert asked.button(key="again").label == "Answer again"
 
 
+def test_a_question_that_cannot_be_answered_stays_with_the_reason_and_another_try(opened, monkeypatch):
+    def lost(*_):
+        yield from ()
+        raise IndexDamaged("the index is damaged: rows.sqlite is too short", "Run ingest.py --rollback.")
+
+    at = opened()
+    with monkeypatch.context() as patch:
+        patch.setattr(main.desk(), "_answer", lost)
+        at = sound(at.chat_input[0].set_value(QUESTION).run())
+        shown = texts(at)
+        assert QUESTION in shown and "The index is damaged" in shown and "--rollback" in shown
+        assert not [button for button in at.button if button.key == "example-0"]
+    sound(at.button(key="again").click().run())
+    assert 'class="chip"' in html(at) and "The index is damaged" not in texts(at)
+    main.desk().conversations.delete(at.session_state["tab"].conversation)
+
+
 def test_the_conversation_is_there_again_under_its_name(asked, opened):
     at = opened(chat=asked.query_params["chat"][0])
     assert html(at).count('class="answer"') == html(asked).count('class="answer"')
@@ -179,6 +196,22 @@ def test_a_folder_that_is_not_there_is_told(path):
     at.text_input[0].set_value(path)
     next(button for button in at.button if button.label == "Read the folder in").click().run()
     assert "There is no folder" in texts(sound(at))
+
+
+def test_uploads_that_were_not_kept_are_all_named_until_they_were_seen(monkeypatch):
+    def full(collection, name, data, limit):
+        if name == "b.txt":
+            raise OSError(28, "No space left on device")
+        raise TooMuch(f"{name} is larger than 1 MB", "Split it.")
+
+    monkeypatch.setattr("rag.page.uploads.keep", full)
+    at = drawn("documents")
+    at.file_uploader[0].set_value([("a.pdf", b"a", "application/pdf"), ("b.txt", b"b", "text/plain")]).run()
+    sound(at.button(key="read").click().run())
+    assert "a.pdf is larger than 1 MB. Split it." in texts(at)
+    assert "b.txt could not be kept: No space left on device" in texts(at)
+    at.button(key="understood-refused").click().run()
+    assert "a.pdf" not in texts(sound(at))
 
 
 def test_a_new_collection_is_empty_and_says_so():

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import streamlit as st
+
 from rag.errors import RagError
 
 FIELDS = {
@@ -19,6 +21,12 @@ FIELDS = {
 SETTINGS = {"top-k": "retrieval.top_k", "tensor-parallel": "model.tensor_parallel"}
 """Options that have no field, as they are set in footnote.toml."""
 _OPTION = re.compile(r"`[^`]*`|--([a-z][a-z-]*)\b")
+
+
+def tell(error: RagError, place: str) -> None:
+    """Show an error in the box of its place; as text, since a document's words in it are not Markdown."""
+    with st.container(border=True, key=f"error-{place}"):
+        st.text(told(error))
 
 
 def told(error: RagError) -> str:

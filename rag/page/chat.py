@@ -6,11 +6,11 @@ import streamlit as st
 
 from rag.errors import RagError
 from rag.page import markup, panel
-from rag.page.advice import told
+from rag.page.advice import tell
 from rag.page.answering import Asking
 from rag.page.conversations import Exchange, Vote
 from rag.page.desk import Desk
-from rag.page.state import Panel, Tab, tab
+from rag.page.state import Panel, Tab, Unanswered, tab
 from rag.settings import DEFAULT_COLLECTION
 
 EXAMPLES = (
@@ -42,9 +42,13 @@ def draw(desk: Desk) -> None:
         with right, st.container(key="panel"):
             panel.draw(desk, mine, *wide)
     with left:
-        if not exchanges and not mine.asking:
+        if mine.error:
+            tell(mine.error, "chat")
+        if not exchanges and not mine.asking and not mine.unanswered:
             _welcome(desk, mine)
         _past(desk, mine, exchanges)
+        if mine.unanswered:
+            _unanswered(desk, mine, mine.unanswered)
         if mine.asking:
             _follow(desk, mine, mine.asking)
 
@@ -56,7 +60,7 @@ def _submit(desk: Desk, mine: Tab) -> None:
 
 def ask(desk: Desk, mine: Tab, question: str, replaces: int | None = None) -> None:
     """Begin to answer a question, in this tab."""
-    mine.error = ""
+    mine.unanswered = mine.error = None
     mine.follow(desk.ask(question, mine.collection, mine.conversation, replaces))
 
 
@@ -81,7 +85,7 @@ def _exchanges(desk: Desk, mine: Tab) -> list[Exchange]:
         return desk.conversations.exchanges(mine.conversation)
     except RagError as error:
         mine.open(None)
-        mine.error = told(error)
+        mine.error = error
         return []
 
 
@@ -96,8 +100,6 @@ def _panel_of(mine: Tab, exchanges: list[Exchange]) -> tuple[Panel, Exchange] | 
 def _welcome(desk: Desk, mine: Tab) -> None:
     with st.container(key="welcome"):
         st.html('<div class="brand">Footnote<sup>1</sup></div>')
-        if mine.error:
-            st.text(mine.error)
         if mine.collection != DEFAULT_COLLECTION:
             st.text(f"Ask about the documents in “{mine.collection}”.")
             return
@@ -123,7 +125,7 @@ def _past(desk: Desk, mine: Tab, exchanges: list[Exchange]) -> None:
         if exchange.id != replaced:
             with st.chat_message("assistant", avatar=":material/menu_book:"):
                 st.html(markup.answer(exchange))
-    if exchanges and not mine.asking:
+    if exchanges and not mine.asking and not mine.unanswered:
         last = exchanges[-1]
         st.button(
             "Answer again",
@@ -133,8 +135,22 @@ def _past(desk: Desk, mine: Tab, exchanges: list[Exchange]) -> None:
             on_click=ask,
             args=(desk, mine, last.question, last.id),
         )
-    if mine.error and exchanges:
-        st.text(mine.error)
+
+
+def _unanswered(desk: Desk, mine: Tab, unanswered: Unanswered) -> None:
+    """The question with what kept it from being answered, and another try."""
+    if unanswered.replaces is None:
+        with st.chat_message("user", avatar=":material/person:"):
+            st.text(unanswered.question)
+    tell(unanswered.error, "answer")
+    st.button(
+        "Try again",
+        key="again",
+        icon=":material/refresh:",
+        type="tertiary",
+        on_click=ask,
+        args=(desk, mine, unanswered.question, unanswered.replaces),
+    )
 
 
 def _show_more(mine: Tab) -> None:
@@ -153,7 +169,7 @@ def _follow(desk: Desk, mine: Tab, asking: Asking) -> None:
         place.html(markup.live(said))
     mine.follow(None)
     if said.error:
-        mine.error = told(said.error)
+        mine.unanswered = Unanswered(asking.question, said.error, asking.replaces)
     if said.exchange is not None and mine.conversation is None:
         mine.open(said.exchange.conversation_id)
     st.rerun()

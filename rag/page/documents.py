@@ -62,8 +62,10 @@ def _take(desk: Desk, mine: Tab, files: Sequence[Any]) -> None:
     for file in files:
         try:
             kept.append(uploads.keep(mine.collection, file.name, file, desk.settings.ingest.max_file_mb * MB))
-        except (RagError, OSError) as error:
-            mine.error = error.message if isinstance(error, RagError) else f"{file.name}: {error.strerror}"
+        except RagError as error:
+            mine.refused.append(told(error))
+        except OSError as error:
+            mine.refused.append(f"{file.name} could not be kept: {error.strerror}")
     if kept:
         desk.intakes.begin(mine.collection, kept)
 
@@ -80,8 +82,8 @@ def _take_folder(desk: Desk, mine: Tab, path: str) -> None:
 @st.fragment(run_every=1)
 def _progress(desk: Desk, mine: Tab) -> None:
     """How reading goes, file by file; once it is over, the page is drawn again with what is new."""
-    if mine.error:
-        st.text(mine.error)
+    if mine.refused:
+        _refused(mine)
     run = desk.intakes.latest(mine.collection)
     if run is None:
         return
@@ -94,7 +96,7 @@ def _progress(desk: Desk, mine: Tab) -> None:
         done = [f"{Path(path).name}: {failure or 'read'}" for path, failure in list(run.files.items())]
         st.text("\n".join(done[-LAST:]))
         if over:
-            _understood(desk, mine)
+            st.button("Understood", key="understood", on_click=desk.intakes.forget, args=(mine.collection,))
     watched = st.session_state.get("watched")
     if over and watched is run:
         st.session_state.watched = None
@@ -121,12 +123,11 @@ def _outcome(run: ReadingIn) -> None:
         st.text(f"{ended}: {counted}. Questions are answered from them now.")
 
 
-def _understood(desk: Desk, mine: Tab) -> None:
-    def forget() -> None:
-        mine.error = ""
-        desk.intakes.forget(mine.collection)
-
-    st.button("Understood", key="understood", on_click=forget)
+def _refused(mine: Tab) -> None:
+    """Uploads that were not even kept."""
+    with st.container(border=True, key="error-refused"):
+        st.text("\n".join(mine.refused))
+        st.button("Understood", key="understood-refused", on_click=mine.refused.clear)
 
 
 def _list(desk: Desk, mine: Tab) -> None:

@@ -8,7 +8,7 @@ import streamlit as st
 
 from rag.errors import RagError
 from rag.page import chat, documents, model, sidebar
-from rag.page.advice import told
+from rag.page.advice import tell
 from rag.page.conversations import Conversations
 from rag.page.desk import Desk
 from rag.page.state import tab
@@ -23,7 +23,7 @@ def main() -> None:
     try:
         shared = desk()
     except RagError as error:
-        tell(error)
+        tell(error, "page")
         st.stop()
     page = st.navigation(
         [
@@ -44,14 +44,8 @@ def main() -> None:
         sidebar.draw(shared, page.title)
         page.run()
     except RagError as error:
-        tell(error)
+        tell(error, "page")
     _click_listener(shared)
-
-
-def tell(error: RagError) -> None:
-    """An error and what can be done about it; text of a document in it is not Markdown."""
-    with st.container(border=True, key=f"error-{error.code}"):
-        st.text(told(error))
 
 
 @st.cache_resource(show_spinner="Starting …")

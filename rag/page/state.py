@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import cast
 
 import streamlit as st
 
+from rag.errors import RagError
 from rag.page.answering import Asking
 from rag.page.desk import Desk
 from rag.settings import DEFAULT_COLLECTION
@@ -26,6 +27,15 @@ class Panel:
     number: int = 0
 
 
+@dataclass(frozen=True, slots=True)
+class Unanswered:
+    """A question that an error kept from being answered; `replaces` as in `Asking`."""
+
+    question: str
+    error: RagError
+    replaces: int | None
+
+
 @dataclass(slots=True)
 class Tab:
     """One tab's choices; what has to survive a reload stands in the address."""
@@ -34,13 +44,16 @@ class Tab:
     conversation: int | None = None
     panel: Panel | None = None
     asking: Asking | None = None
-    error: str = ""
+    unanswered: Unanswered | None = None
+    error: RagError | None = None
+    refused: list[str] = field(default_factory=list)
+    """Files that were not taken, with the reason."""
     shown: int = SHOWN
     uploads: int = 0
 
     def open(self, conversation: int | None) -> None:
         """Turn to another conversation; None: a new one."""
-        self.panel, self.asking, self.error = None, None, ""
+        self.panel, self.asking, self.unanswered, self.error = None, None, None, None
         self.conversation = conversation
         _keep(CHAT, conversation)
         _keep(ASKING, None)
