@@ -93,7 +93,11 @@ def _progress(desk: Desk, mine: Tab) -> None:
             _outcome(run)
         else:
             _bar(run)
-        done = [f"{Path(path).name}: {failure or 'read'}" for path, failure in list(run.files.items())]
+        remarks = run.report.remarks if run.report else {}
+        done = [
+            f"{Path(path).name}: {failure or remarks.get(path, 'read')}"
+            for path, failure in list(run.files.items())
+        ]
         st.text("\n".join(done[-LAST:]))
         if over:
             st.button("Understood", key="understood", on_click=desk.intakes.forget, args=(mine.collection,))

@@ -80,7 +80,8 @@ def _found(record: Record, of: int) -> str:
     hits = record["hits"]
     if not hits:
         return ""
-    opened, label = (" open", NEAREST) if record["abstained"] else ("", f"{len(hits)} passages were found")
+    found = "1 passage was found" if len(hits) == 1 else f"{len(hits)} passages were found"
+    opened, label = (" open", NEAREST) if record["abstained"] else ("", found)
     rows = _list(hits, of, range(1, len(hits) + 1))
     return f'<details class="found"{opened}><summary>{label}</summary>{rows}</details>'
 

@@ -58,7 +58,8 @@ def _close(mine: Tab) -> None:
 def _source(desk: Desk, collection: str, record: Record, number: int) -> None:
     """What is quoted of one source, in its place; the passage where nothing of it is."""
     hit = record["hits"][number - 1]
-    st.html(f'<div class="path">{markup.trail(hit["heading"])}<br>{html.escape(near(hit["path"]))}</div>')
+    heading = f"{markup.trail(hit['heading'])}<br>" if hit["heading"] else ""
+    st.html(f'<div class="path">{heading}{html.escape(near(hit["path"]))}</div>')
     cited = [each for each in record["citations"] if each["number"] == number]
     spans = list(dict.fromkeys((each["start"], each["end"]) for each in cited))
     if exact := next((each["exact"] for each in cited if each["exact"]), None):
@@ -131,9 +132,10 @@ def _meter(record: Record) -> None:
         st.html("<p>No model read anything: the answer is quotes.</p>")
         return
     share = min(1.0, context["tokens"] / max(context["budget_tokens"], 1))
+    used = len(context["used"])
     st.html(
         f"<p>The model read {context['tokens']} of {context['budget_tokens']} tokens, "
-        f"from {len(context['used'])} passages; {len(context['dropped'])} found no room.</p>"
+        f"from {used} passage{'s' * (used != 1)}; {len(context['dropped'])} found no room.</p>"
         f'<div class="gauge"><div style="width:{share:.0%}"></div></div>'
     )
 

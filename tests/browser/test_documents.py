@@ -36,10 +36,12 @@ def test_an_uploaded_document_answers_questions(librarian, lease, server):
 
 def test_a_broken_file_is_named_with_the_reason(librarian, tmp_path):
     (tmp_path / "broken.pdf").write_bytes(b"%PDF-1.7\nnothing of a PDF follows")
-    librarian.upload([tmp_path / "broken.pdf"])
+    (tmp_path / "nothing.txt").write_bytes(b"")
+    librarian.upload([tmp_path / "broken.pdf", tmp_path / "nothing.txt"])
     expect(librarian.told).to_contain_text("1 failed")
     expect(librarian.told).to_contain_text("broken.pdf: ")
     expect(librarian.told).not_to_contain_text("broken.pdf: read")
+    expect(librarian.told).to_contain_text("nothing.txt: the file is empty")
 
 
 def test_a_collection_is_made_filled_and_left(librarian, lease):
