@@ -7,17 +7,24 @@ passage that supports it. So a number out of range cannot appear.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise
 
-from rag.claims import Verdict, check, check_pair, fragment, share
+from rag.claims import Verdict, check, check_pair, fragment, share, statement
+from rag.crosscheck import SURE, objection, part
 from rag.harmless import orders
 from rag.quoting import AGREES, agrees, quote
+from rag.reranking import Reranker
 from rag.sentences import sentence_spans
 from rag.types import Citation, Hit, Sentence, Unsupported
 from rag.wording import content_words
 
+TWICE = 2
+"""Times that a model may say the same."""
+TRIED = 3
+"""Places that seem to say a claim, of which the reader is asked."""
 REPEATED = 0.7
 """A sentence that shares this much with what was said adds nothing."""
 UNSUPPORTED_MARK = "[not found in your documents]"
@@ -29,23 +36,34 @@ _MARKER = re.compile(r"\s*\[\d+(?:\s*[,;]\s*\d+)*\]")
 _OPEN_MARKER = re.compile(r"\s*(?:\[[\d,;\s]*)?$")
 
 
-def checked(claim: str, hits: Sequence[Hit], neighbours: bool = True) -> Citation | Unsupported:
+def checked(
+    claim: str, hits: Sequence[Hit], neighbours: bool = True, reader: Reranker | None = None
+) -> Citation | Unsupported:
     """The footnote of the sentence, or with `neighbours` also of two in a row, that says the claim.
 
     Of several the one with most of its words, the best hit's first; if none does, why the nearest does not.
+    The `reader` is asked whether it finds the claim's facts there, and others are tried where it does not.
     """
-    best: Citation | None = None
-    nearest = Unsupported(claim.strip(), "the passages say nothing of it")
-    most = least = 0.0
+    claim = claim.strip()
+    nearest = Unsupported(claim, "the passages say nothing of it")
+    least = 0.0
+    found: list[tuple[Verdict, Citation]] = []
     for number, hit in enumerate(hits, start=1):
         for start, end, verdict in _verdicts(claim, hit, neighbours):
-            if verdict.supported and verdict.share > most:
-                most, text = verdict.share, hit.chunk.text
-                best = Citation(number, hit, text[start:end], start, end, True)
+            if verdict.supported and verdict.share:
+                found.append((verdict, Citation(number, hit, hit.chunk.text[start:end], start, end, True)))
             elif not verdict.supported and verdict.share > least:
                 least = verdict.share
-                nearest = Unsupported(claim.strip(), verdict.problem, hit, (start, end))
-    return best or nearest
+                nearest = Unsupported(claim, verdict.problem, hit, (start, end))
+    objections = []
+    for verdict, citation in sorted(found, key=lambda pair: -pair[0].share)[:TRIED]:
+        place = citation.start, citation.end
+        source = part(citation.hit.chunk, *place)
+        problem = objection(statement(claim), source, reader, confirm=verdict.adds)
+        if not problem:
+            return citation
+        objections.append(Unsupported(claim, problem, citation.hit, place))
+    return objections[0] if objections else nearest
 
 
 def _verdicts(claim: str, hit: Hit, neighbours: bool) -> Iterator[tuple[int, int, Verdict]]:
@@ -72,26 +90,47 @@ def _statements(text: str) -> tuple[tuple[int, int], ...]:
 
 
 def footnoted(
-    pieces: Iterable[str], hits: Sequence[Hit], found: Sequence[Sentence] = ()
+    pieces: Iterable[str],
+    hits: Sequence[Hit],
+    found: Sequence[Sentence] = (),
+    reader: Reranker | None = None,
 ) -> Iterator[str | Citation | Unsupported]:
     """Pass a model's stream on as it comes, and put a footnote or a mark behind every sentence that ends.
 
     `found` are the sentences in which a reader found the answer: they support a reply such as "1957.", which
     says nothing without its question. Yields text, and each sentence's Citation or Unsupported just before
-    its `[n]` or its mark.
+    its `[n]` or its mark. A sentence that was said before is left out, and ends the stream when it comes
+    once more: the model goes round in circles.
     """
-    sentence = shown = ""
+    shown, said = "", Counter[str]()
     for sentence, ended in _growing_sentences(pieces):
+        plain = _plain(sentence)
+        if ended and plain in said:
+            said[plain] += 1
+            if said[plain] > TWICE:
+                return
+            shown = ""
+            continue
+        if not ended and any(each.startswith(plain) for each in said):
+            continue  # it may become the same
         yield sentence[len(shown) :]
         shown = sentence
         if not ended:
             continue
         shown = ""
+        said[plain] += 1
         if content_words(sentence) and sentence.strip() != NOT_IN_DOCUMENTS:
             answer = fragment(sentence)
-            verdict = _found(sentence, answer, hits, found) if answer else checked(sentence, hits)
+            verdict = (
+                _found(sentence, answer, hits, found) if answer else checked(sentence, hits, reader=reader)
+            )
             yield verdict
             yield f" [{verdict.number}]" if isinstance(verdict, Citation) else f" {UNSUPPORTED_MARK}"
+
+
+def _plain(sentence: str) -> str:
+    """What two sentences have in common that are the same but for blanks."""
+    return " ".join(sentence.split())
 
 
 def _found(
@@ -99,7 +138,7 @@ def _found(
 ) -> Citation | Unsupported:
     """The footnote of a mere answer: the sentence in which the reader found the same."""
     for each in found:
-        if each.hit in hits and agrees(each, answer):
+        if each.hit in hits and each.score >= SURE and agrees(each, answer):
             return quote(each, hits)
     best = found[0] if found and found[0].hit in hits else None
     nearest = (best.hit, (best.start, best.end)) if best else (None, None)
@@ -107,7 +146,12 @@ def _found(
 
 
 def supported_only(
-    pieces: Iterable[str], hits: Sequence[Hit], cited: Collection[int], said: str, answer: str = ""
+    pieces: Iterable[str],
+    hits: Sequence[Hit],
+    cited: Collection[int],
+    said: str,
+    answer: str = "",
+    reader: Reranker | None = None,
 ) -> Iterator[str | Citation]:
     """Of a weak model's stream, only the sentences that say something new and wholly supported.
 
@@ -120,7 +164,7 @@ def supported_only(
         broken_off = not sentence.rstrip().endswith(_FINISHED)
         if not ended or broken_off or beside or share(sentence, said) >= REPEATED:
             continue
-        found = checked(sentence, hits, neighbours=False)
+        found = checked(sentence, hits, neighbours=False, reader=reader)
         if (
             not fragment(sentence)
             and isinstance(found, Citation)

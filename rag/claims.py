@@ -24,6 +24,9 @@ FRAGMENT = 3
 """Content words that are too few to say anything without the question that they answer."""
 STATED = 5
 """Content words behind "the answer is" from which on they are a statement of their own."""
+ITEM = 8
+"""The same for an item of a list."""
+_BULLET = re.compile(r"\s*(?:[-*+•–]|\d+[.)])\s+")
 _ANSWERING = re.compile(
     r"\W*(?:(?:the|my) )?(?:(?:correct|final|right|short) )?answer(?: to (?:this|the|your) question)?"
     r"(?:\s+(?:is|was|would be))?\b[\s:.\-–—]*",
@@ -69,10 +72,14 @@ _WEAK_NEGATIONS = frozenset("only until just merely".split())
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """`share` of the claim's content words is in the source; `problem` says why that is not enough, if so."""
+    """`share` of the claim's content words is in the source; `problem` says why that is not enough, if so.
+
+    `adds`: the claim has a word that neither the source nor its background has.
+    """
 
     share: float
     problem: str = ""
+    adds: bool = False
 
     @property
     def supported(self) -> bool:
@@ -92,12 +99,18 @@ def check(claim: str, source: str, background: str = "") -> Verdict:
     known = {word.stem for word in told if word.carries}
     found = sum(word.stem in known for word in content) / len(content)
     around = {word.stem for word in words(background) if word.kind in ("name", "word")}
-    if problem := _opposed(said, told) or _missing(said, content, told, known, around):
+    referring = _has_pronoun(told)
+    lacking = [
+        word
+        for word in content
+        if word.stem not in known and not (word.stem in around and (word.kind == "word" or referring))
+    ]
+    if problem := _opposed(said, told) or _missing(said, content, lacking):
         return Verdict(found, problem)
     for find in _CHECKS:
         if problem := find(said, told):
             return Verdict(found, problem)
-    return Verdict(found)
+    return Verdict(found, adds=bool(lacking))
 
 
 def check_pair(claim: str, first: str, second: str, background: str = "") -> Verdict:
@@ -142,12 +155,21 @@ def _beside(number: Word, said: Sequence[Word], stems: set[str]) -> bool:
 def fragment(claim: str) -> str:
     """Of a sentence that says nothing by itself, only what a question's answer is, that answer; else "".
 
-    "The answer is: 1957." and "1957." are true or false together with the question that they answer.
+    "The answer is: 1957.", "1957." and "American Broadcasting Company (ABC)" are true or false together with
+    the question that they answer.
     """
+    rest = statement(claim)
+    bullet = _BULLET.match(rest)
+    content = [word for word in words(rest) if word.carries]
+    few = len(content) < (ITEM if bullet else FRAGMENT if rest == claim else STATED)
+    answer = few or all(word.kind != "word" for word in content)
+    return rest[bullet.end() if bullet else 0 :].strip() if answer else ""
+
+
+def statement(claim: str) -> str:
+    """The claim without "The answer is:" before it."""
     opening = _ANSWERING.match(claim)
-    rest = claim[opening.end() :] if opening else claim
-    content = sum(word.carries for word in words(rest))
-    return rest.strip() if content < (STATED if opening else FRAGMENT) else ""
+    return claim[opening.end() :] if opening else claim
 
 
 def share(claim: str, source: str) -> float:
@@ -164,15 +186,8 @@ def _stems(text: str) -> set[str]:
     return {word.stem for word in words(text)}
 
 
-def _missing(
-    said: Sequence[Word], content: Sequence[Word], told: Sequence[Word], known: set[str], around: set[str]
-) -> str:
-    referring = _has_pronoun(told)
-    lacking = [
-        word
-        for word in content
-        if word.stem not in known and not (word.stem in around and (word.kind == "word" or referring))
-    ]
+def _missing(said: Sequence[Word], content: Sequence[Word], lacking: Sequence[Word]) -> str:
+    """Which of the words that the source lacks a claim cannot do without."""
     counted = {after.stem for before, after in pairwise(said) if before.kind == "number"}
     subject = {word.stem for word in content[:SUBJECT]}
     for word in lacking:

@@ -124,8 +124,8 @@ class Engine:
         elif self.speaker and self.speaker.leads():
             prompt = clock.read(*self.speaker.prompt(question, hits))
             words = clock.count(self.speaker.words(prompt.messages, cancel=cancel))
-            said = ""
-            for piece in footnoted(words, prompt.used_hits, evidence.sentences):
+            said, reader = "", self.evidence.reranker
+            for piece in footnoted(words, prompt.used_hits, evidence.sentences, reader):
                 said += piece if isinstance(piece, str) else ""
                 yield piece
             if cancel and cancel.is_set():
@@ -153,7 +153,7 @@ class Engine:
         prompt = clock.read(*speaker.prompt(question, excerpts(citations)))
         words = clock.count(speaker.words(prompt.messages, SUPPORTING_TOKENS, cancel))
         answer = next((citation.exact for citation in citations if citation.exact), "")
-        yield from supported_only(words, hits, numbers, said, answer)
+        yield from supported_only(words, hits, numbers, said, answer, self.evidence.reranker)
 
 
 def window(answer: AnswerSettings, model: ModelSettings) -> int:

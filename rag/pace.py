@@ -47,6 +47,10 @@ class Paced(Reranker):
             self._learn((time.perf_counter() - began) / sum(sizes[:count]))
         return readings
 
+    def answers(self, questions: Sequence[str], chunk: Chunk) -> list[Reading]:
+        """All of them: the passage is a sentence or two."""
+        return self._reranker.answers(questions, chunk)
+
     def score(self, question: str, texts: Sequence[str]) -> NDArray[np.float32]:
         """All texts: sentences are short."""
         return self._reranker.score(question, texts)

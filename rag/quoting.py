@@ -15,6 +15,7 @@ SURE = 0.8
 """How confident the reader must be before it contradicts a model."""
 AGREES = 0.5
 """Share of the reader's words that a model's answer must hold to agree with it."""
+_MARK = re.compile(r"[;:()–—]|,(?!\d)")
 DISPUTED = "Check this: your documents may answer otherwise:"
 
 
@@ -45,10 +46,14 @@ def dispute(said: str, evidence: Evidence, hits: Sequence[Hit]) -> Iterator[Toke
 
 
 def agrees(sentence: Sentence, answer: str) -> bool:
-    """Whether an answer says what the reader found in a sentence, and nothing that does not stand there."""
-    exact = _exact(sentence)
+    """Whether an answer says what the reader found in a sentence, and nothing that does not stand there.
+
+    "Newton" is "Cam Newton", but "Genghis Khan" not "Batu Khan, a grandson of Genghis Khan".
+    """
+    exact = content_words(_MARK.split(_exact(sentence))[0])
     stated = content_words(answer)
-    return bool(exact and stated <= content_words(sentence.text)) and share(exact, answer) >= AGREES
+    same = stated <= exact or exact <= stated
+    return bool(exact) and same and stated <= content_words(sentence.text)
 
 
 def quote(sentence: Sentence, hits: Sequence[Hit]) -> Citation:

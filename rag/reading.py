@@ -39,15 +39,22 @@ class Reader(Reranker):
 
     def read(self, question: str, chunks: Sequence[Chunk], least: int = 0) -> list[Reading]:
         """One reading for each passage, headings read along; answers are never found in the headings."""
-        leads = [len(chunk.searchable) - len(chunk.text) for chunk in chunks]
+        return self._readings([(question, chunk) for chunk in chunks])
+
+    def answers(self, questions: Sequence[str], chunk: Chunk) -> list[Reading]:
+        """A reading of the passage for each question."""
+        return self._readings([(question, chunk) for question in questions])
+
+    def _readings(self, asked: Sequence[tuple[str, Chunk]]) -> list[Reading]:
+        leads = [len(chunk.searchable) - len(chunk.text) for _, chunk in asked]
+        pairs = [(question, chunk.searchable) for question, chunk in asked]
         found: dict[int, Reading] = {}
-        pairs = [(question, chunk.searchable) for chunk in chunks]
         for batch in self._onnx.batches(pairs, BATCH, places=True):
             for row, encoding, *outputs in zip(batch.rows, batch.encodings, *batch.outputs):
                 relevance, answerable, logits = outputs
                 spans = tuple(_best_spans(logits, encoding, leads[row]))
                 found[row] = Reading(float(relevance), float(answerable), spans)
-        return [found[row] for row in range(len(chunks))]
+        return [found[row] for row in range(len(asked))]
 
     def score(self, question: str, texts: Sequence[str]) -> NDArray[np.float32]:
         """Relevance of each text, shape (len(texts),), in logits."""

@@ -32,6 +32,10 @@ class Reranker(ABC):
         """A reading of each passage, with its headings; where time is short, only for the first `least`."""
         return [Reading(float(logit)) for logit in self.score(question, [c.searchable for c in chunks])]
 
+    def answers(self, questions: Sequence[str], chunk: Chunk) -> list[Reading]:
+        """A reading of one passage for each of several questions; none where no words are ever found."""
+        return []
+
     @abstractmethod
     def score(self, question: str, texts: Sequence[str]) -> NDArray[np.float32]:
         """Relevance of each text, shape (len(texts),), in logits: 0 is undecided, higher is better."""

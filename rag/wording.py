@@ -116,7 +116,7 @@ class Word:
 @lru_cache(maxsize=8192)
 def words(text: str) -> tuple[Word, ...]:
     """The words, negations and clause marks of a text, in order."""
-    return tuple(_joined(_currencies_last(list(_tokens(text)))))
+    return tuple(_joined(_currencies_last([word for _, _, word in placed(text)])))
 
 
 def has(told: Sequence[Word], text: str) -> bool:
@@ -129,12 +129,13 @@ def content_words(text: str) -> set[str]:
     return {word.stem for word in words(text) if word.carries}
 
 
-def _tokens(text: str) -> Iterator[Word]:
+def placed(text: str) -> Iterator[tuple[int, int, Word]]:
+    """The words with where each stands, `text[start:end]`; "twenty five" and "$ 5" are two."""
     number_before = False
     for match in _TOKEN.finditer(text):
         word = _word(match[0], number_before)
         number_before = word.kind == "number"
-        yield word
+        yield *match.span(), word
 
 
 def _word(raw: str, number_before: bool) -> Word:

@@ -1,5 +1,7 @@
 """Citation checking: what counts as supported, and what a checked stream looks like."""
 
+import re
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -107,6 +109,35 @@ def test_a_mere_answer_rests_on_what_the_reader_found():
         pieces = list(footnoted([wrong], [CATS, PAID], found))
         assert pieces[-1] == f" {UNSUPPORTED_MARK}" and pieces[-2].hit is PAID
     assert UNSUPPORTED_MARK in split(footnoted(["350 euros."], [PAID]))[0]
+
+
+def test_the_reader_found_another_name_beside_the_same_surname():
+    khans = hit("In 1237 Batu Khan, a grandson of Genghis Khan, invaded it.")
+    found = [found_in(khans, "Batu Khan, a grandson of Genghis Khan")]
+    assert split(footnoted(["Genghis Khan."], [khans], found))[1] == []
+    assert len(split(footnoted(["The answer is: Batu Khan."], [khans], found))[1]) == 1
+
+
+def test_a_sentence_is_said_once_and_a_model_in_a_circle_ends():
+    said = []
+
+    def circling():
+        for n in range(100):
+            said.append(n)
+            yield from ("Cats sleep ", "sixteen hours. ", "Cats bark. " if n else "Cats sleep less. ")
+
+    text, citations = split(footnoted(circling(), [CATS]))
+    assert text.count("Cats sleep sixteen hours.") == 1 and text.count("Cats bark.") == 1
+    assert len(citations) == 1 and len(said) == 3
+
+
+@given(
+    st.lists(st.sampled_from(["Cats sleep. ", "Cats sleep less. ", "Dogs sleep less. ", "Cats"]), max_size=9)
+)
+def test_of_what_is_not_repeated_nothing_is_lost(sentences):
+    once = list(dict.fromkeys(sentences))
+    text = "".join(p for p in footnoted(once, [CATS]) if isinstance(p, str))
+    assert re.sub(r" \[[^]]*\]", "", text).strip() == "".join(once).strip()
 
 
 def test_what_a_weak_model_did_not_finish_is_left_out():

@@ -16,6 +16,7 @@ from rag.evaluation.corpus import open_corpus
 from rag.evaluation.corruption import KINDS, corrupted, names_in, otherwise
 from rag.evaluation.datasets import load_dataset
 from rag.evaluation.progress import counted
+from rag.reranking import Reranker, load_reranker
 from rag.sentences import sentence_spans
 from rag.settings import Settings
 from rag.store.generation import Generation
@@ -46,12 +47,13 @@ def measure_claims(path: Path, settings: Settings, count: int, seed: int) -> dic
     `missed` are the corrupted sentences that were not marked, `mistaken` the originals that were.
     Raises EvaluationError.
     """
+    reader = load_reranker(settings.retrieval)
     with open_corpus(load_dataset(path), load_embedder(settings.embedding), settings) as generation:
         pairs = list(_draw(generation, count, random.Random(seed)))
     if not pairs:
         raise EvaluationError("no sentence of this dataset can be made false", "Name one with running text.")
-    missed = [pair for pair in pairs if not _marked(pair.false, pair.passages)]
-    mistaken = [pair.true for pair in pairs if _marked(pair.true, pair.passages)]
+    missed = [pair for pair in pairs if not _marked(pair.false, pair.passages, reader)]
+    mistaken = [pair.true for pair in pairs if _marked(pair.true, pair.passages, reader)]
     drawn, left = (Counter(pair.kind for pair in each) for each in (pairs, missed))
     figures = {
         "n": len(pairs),
@@ -78,8 +80,8 @@ def table(record: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _marked(sentence: str, passages: Sequence[Hit]) -> bool:
-    return not isinstance(checked(sentence, passages), Citation)
+def _marked(sentence: str, passages: Sequence[Hit], reader: Reranker | None) -> bool:
+    return not isinstance(checked(sentence, passages, reader=reader), Citation)
 
 
 def _draw(generation: Generation, count: int, dice: random.Random) -> Iterator[Pair]:

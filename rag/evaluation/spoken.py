@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,25 +23,27 @@ _FOOTNOTE = re.compile(rf" (?:\[\d+\]|{re.escape(UNSUPPORTED_MARK)})")
 def measure_spoken(path: Path, settings: Settings, count: int, seed: int) -> dict[str, Any]:
     """Ask questions of the dataset until `count` sentences of the model were verified, or none is left.
 
-    The model speaks first, whatever its size. "marked" counts the sentences that were not verified.
-    Raises EvaluationError, ModelError.
+    The model speaks first, whatever its size. Questions are drawn from the whole dataset, and a sentence
+    counts once. "marked" counts the sentences that were not verified. Raises EvaluationError, ModelError.
     """
     settings = settings.model_copy(update={"answer": settings.answer.model_copy(update={"lead": "model"})})
     dataset = load_dataset(path)
-    questions = dataset.sample(len(dataset.questions), seed, answerable=True)
+    questions = [question for question in dataset.questions if question.answerable]
+    random.Random(seed).shuffle(questions)
     if not questions:
         raise EvaluationError("this dataset has no questions with answers", "Name one that has.")
-    verified: list[dict[str, Any]] = []
+    verified: dict[str, dict[str, Any]] = {}
     asked = marked = 0
     with open_dataset_engine(dataset, settings) as engine:
         for question in counted(questions, "questions"):
             answer = next(e.answer for e in engine.ask(question.text) if isinstance(e, Done))
             asked, marked = asked + 1, marked + len(answer.unsupported)
-            verified += (_told(question.text, *pair) for pair in said_and_cited(answer))
+            for sentence, citation in said_and_cited(answer):
+                verified.setdefault(sentence, _told(question.text, sentence, citation))
             if len(verified) >= count:
                 break
     figures = {"asked": asked, "verified": len(verified), "marked": marked}
-    return {"dataset": str(path), **figures, "sentences": verified[:count]}
+    return {"dataset": str(path), **figures, "sentences": list(verified.values())[:count]}
 
 
 def said_and_cited(answer: Answer) -> Iterator[tuple[str, Citation]]:
