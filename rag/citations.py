@@ -59,7 +59,7 @@ def checked(
     for verdict, citation in sorted(found, key=lambda pair: -pair[0].share)[:TRIED]:
         place = citation.start, citation.end
         source = part(citation.hit.chunk, *place)
-        problem = objection(statement(claim), source, reader, confirm=verdict.adds)
+        problem = objection(statement(claim), source, reader, confirm=verdict.unsure)
         if not problem:
             return citation
         objections.append(Unsupported(claim, problem, citation.hit, place))

@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import groupby, pairwise
 
 from rag.roles import exchanged
 from rag.wording import MONTHS, Word, content_words, has, words
 
 SHARE = 0.85
 """Of a claim's content words, the least that its source must hold; names, numbers and units all of them."""
+OWN = 0.5
+"""Share that the source itself must hold: its headings may lend the rest."""
 SUBJECT = 2
 """So many content words at a claim's beginning say whom or what it is about: all of them must be there."""
 
@@ -74,12 +76,12 @@ _WEAK_NEGATIONS = frozenset("only until just merely".split())
 class Verdict:
     """`share` of the claim's content words is in the source; `problem` says why that is not enough, if so.
 
-    `adds`: the claim has a word that neither the source nor its background has.
+    `unsure`: it adds a word, or takes two sentences; a reader should confirm it.
     """
 
     share: float
     problem: str = ""
-    adds: bool = False
+    unsure: bool = False
 
     @property
     def supported(self) -> bool:
@@ -107,10 +109,12 @@ def check(claim: str, source: str, background: str = "") -> Verdict:
     ]
     if problem := _opposed(said, told) or _missing(said, content, lacking):
         return Verdict(found, problem)
+    if found < OWN:
+        return Verdict(found, "little of it is said there")
     for find in _CHECKS:
         if problem := find(said, told):
             return Verdict(found, problem)
-    return Verdict(found, adds=bool(lacking))
+    return Verdict(found, unsure=bool(lacking))
 
 
 def check_pair(claim: str, first: str, second: str, background: str = "") -> Verdict:
@@ -135,7 +139,7 @@ def check_pair(claim: str, first: str, second: str, background: str = "") -> Ver
         for number in (word for word in own if word.kind == "number"):
             if not _beside(number, words(claim), _stems(one)):
                 return Verdict(verdict.share, f"{number.text} is said of something else")
-    return verdict
+    return Verdict(verdict.share, unsure=True)
 
 
 def _beside(number: Word, said: Sequence[Word], stems: set[str]) -> bool:
@@ -198,6 +202,24 @@ def _missing(said: Sequence[Word], content: Sequence[Word], lacking: Sequence[Wo
     if len(lacking) > (1 - SHARE) * len(content):
         return f'nothing is said there of "{lacking[0].text}"'
     return ""
+
+
+def _cut_short(said: Sequence[Word], told: Sequence[Word]) -> str:
+    """ "San Francisco" is not the "San Francisco Bay Area"; of one word nobody knows."""
+    whole = {tuple(word.stem for word in name) for name in _names(told)}
+    for name in _names(said):
+        stems = tuple(word.stem for word in name)
+        longer = [other for other in whole if other[: len(stems)] == stems]
+        if len(stems) > 1 and longer and stems not in longer:
+            return f"{name[-1].text} is part of another name there"
+    return ""
+
+
+def _names(told: Sequence[Word]) -> Iterator[list[Word]]:
+    """Names of several words, which nothing stands between."""
+    for is_name, run in groupby(told, key=lambda word: word.kind == "name"):
+        if is_name:
+            yield list(run)
 
 
 def _repeated(said: Sequence[Word], told: Sequence[Word]) -> str:
@@ -296,6 +318,7 @@ def _written(told: Sequence[Word], stem: str) -> str:
 
 _CHECKS: tuple[Callable[[Sequence[Word], Sequence[Word]], str], ...] = (
     _repeated,
+    _cut_short,
     _counted,
     _denied,
     exchanged,

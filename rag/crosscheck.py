@@ -29,7 +29,7 @@ BESIDE = 2
 MOST = 10
 """Facts of a claim that are asked for."""
 
-_APART = re.compile(r"(?:[\s\-–.&/'’]|\b[A-Z]\b)*")
+_APART = re.compile(r"(?:[\s\-–.&/'’]|\b[A-Z]\b|['’]s\b)*")
 """What stands between the parts of one name, number or date; initials are no words."""
 _ARTICLE = re.compile(r"\b(?:the|an?)\s+$", re.IGNORECASE)
 _CLAUSE = re.compile(r"[;:]\s|,? (?:which|who|where|while|but|because|although|when|after|before)\b|, and\b")
@@ -62,7 +62,7 @@ def objection(claim: str, source: Chunk, reader: Reranker | None, confirm: bool 
         if other := _otherwise(said, source.text, reading):
             return f'where it says "{said}", "{other}" is said'
         confirmed = confirmed or _confirmed(said, source.text, reading)
-    return "" if confirmed or not confirm else "it adds to what is said there"
+    return "" if confirmed or not confirm else "it goes beyond what is said there"
 
 
 def _stands(fact: Fact, claim: str, text: str) -> bool:

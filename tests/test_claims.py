@@ -117,6 +117,21 @@ def test_a_mere_answer_says_nothing_by_itself(claim, answer):
     assert fragment(claim) == answer
 
 
+def test_a_name_is_not_the_longer_one_that_begins_with_it():
+    source = "It was played at Levi's Stadium in the San Francisco Bay Area."
+    assert check("It was played in the San Francisco Bay Area.", source).supported
+    cut = check("It was played in San Francisco.", source)
+    assert cut.problem == "Francisco is part of another name there"
+    assert check("It was played in San Francisco.", f"{source} San Francisco was glad.").supported
+
+
+def test_what_headings_say_is_not_enough():
+    assert (
+        check("1973 oil crisis.", "They agreed in 1973.", "Oil crisis").problem
+        == "little of it is said there"
+    )
+
+
 def test_a_number_stays_with_what_is_said_of_it():
     first = "In 1970, the senate voted to pass the broadcast rules."
     second = "In 1972, the new rules split the company into two."

@@ -77,7 +77,7 @@ def test_a_claim_with_a_word_of_its_own_must_be_confirmed(reader):
     added = "In 1899, Tesla moved his laboratory to Colorado Springs and built a huge coil."
     assert isinstance(checked(added, [source], reader=reader), Citation)
     for none in (None, OverlapReranker(), BundledReranker()):
-        assert checked(added, [source], reader=none).problem == "it adds to what is said there"
+        assert checked(added, [source], reader=none).problem == "it goes beyond what is said there"
 
 
 @pytest.mark.parametrize(
