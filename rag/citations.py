@@ -7,12 +7,11 @@ passage that supports it. So a number out of range cannot appear.
 from __future__ import annotations
 
 import re
-from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from functools import lru_cache
 from itertools import pairwise
 
-from rag.claims import Verdict, check, check_pair, fragment, share, statement
+from rag.claims import Verdict, check, check_pair, fragment, share, short_item, statement
 from rag.crosscheck import SURE, objection, part
 from rag.harmless import orders
 from rag.quoting import AGREES, agrees, quote
@@ -21,8 +20,12 @@ from rag.sentences import sentence_spans
 from rag.types import Citation, Hit, Sentence, Unsupported
 from rag.wording import content_words
 
-TWICE = 2
-"""Times that a model may say the same."""
+LONGEST_ROUND = 3
+"""Sentences that a model may say over and over."""
+ROUNDS = 3
+"""Sentences that were said before, and end a model's stream when there are more in a row."""
+WHOLE = 0.8
+"""Share of a sentence's content words that an item of a list must say to say something by itself."""
 TRIED = 3
 """Places that seem to say a claim, of which the reader is asked."""
 REPEATED = 0.7
@@ -37,18 +40,25 @@ _OPEN_MARKER = re.compile(r"\s*(?:\[[\d,;\s]*)?$")
 
 
 def checked(
-    claim: str, hits: Sequence[Hit], neighbours: bool = True, reader: Reranker | None = None
+    claim: str,
+    hits: Sequence[Hit],
+    neighbours: bool = True,
+    reader: Reranker | None = None,
+    among: Collection[int] | None = None,
 ) -> Citation | Unsupported:
     """The footnote of the sentence, or with `neighbours` also of two in a row, that says the claim.
 
     Of several the one with most of its words, the best hit's first; if none does, why the nearest does not.
     The `reader` is asked whether it finds the claim's facts there, and others are tried where it does not.
+    `among` are the numbers of the hits that count, where not all do.
     """
     claim = claim.strip()
     nearest = Unsupported(claim, "the passages say nothing of it")
     least = 0.0
     found: list[tuple[Verdict, Citation]] = []
     for number, hit in enumerate(hits, start=1):
+        if among is not None and number not in among:
+            continue
         for start, end, verdict in _verdicts(claim, hit, neighbours):
             if verdict.supported and verdict.share:
                 found.append((verdict, Citation(number, hit, hit.chunk.text[start:end], start, end, True)))
@@ -99,38 +109,60 @@ def footnoted(
 
     `found` are the sentences in which a reader found the answer: they support a reply such as "1957.", which
     says nothing without its question. Yields text, and each sentence's Citation or Unsupported just before
-    its `[n]` or its mark. A sentence that was said before is left out, and ends the stream when it comes
-    once more: the model goes round in circles.
+    its `[n]` or its mark. Of a model that goes round in circles the rounds are left out, and end its stream.
     """
-    shown, said = "", Counter[str]()
+    shown, again = "", 0
+    said: list[str] = []
     for sentence, ended in _growing_sentences(pieces):
         plain = _plain(sentence)
-        if ended and plain in said:
-            said[plain] += 1
-            if said[plain] > TWICE:
+        rounds = [each for each in _rounds(said) if content_words(each)]
+        if ended and plain in rounds:
+            shown, again = "", again + 1
+            said.append(plain)
+            if again > ROUNDS:
                 return
-            shown = ""
             continue
-        if not ended and any(each.startswith(plain) for each in said):
+        if not ended and any(each.startswith(plain) for each in rounds):
             continue  # it may become the same
         yield sentence[len(shown) :]
         shown = sentence
         if not ended:
             continue
-        shown = ""
-        said[plain] += 1
+        shown, again = "", 0
+        said.append(plain)
         if content_words(sentence) and sentence.strip() != NOT_IN_DOCUMENTS:
-            answer = fragment(sentence)
-            verdict = (
-                _found(sentence, answer, hits, found) if answer else checked(sentence, hits, reader=reader)
-            )
+            verdict = _verdict(sentence, hits, found, reader)
             yield verdict
             yield f" [{verdict.number}]" if isinstance(verdict, Citation) else f" {UNSUPPORTED_MARK}"
+
+
+def _rounds(said: Sequence[str]) -> Iterator[str]:
+    """Sentences that would make the last few the same as those before them, at most LONGEST_ROUND."""
+    for length in range(1, LONGEST_ROUND + 1):
+        begun, middle = len(said) - 2 * length + 1, len(said) - length
+        if begun >= 0 and said[begun:middle] == said[middle + 1 :]:
+            yield said[middle]
 
 
 def _plain(sentence: str) -> str:
     """What two sentences have in common that are the same but for blanks."""
     return " ".join(sentence.split())
+
+
+def _verdict(
+    sentence: str, hits: Sequence[Hit], found: Sequence[Sentence], reader: Reranker | None
+) -> Citation | Unsupported:
+    """The footnote of a sentence: of one that says nothing by itself, where the reader found the answer."""
+    item = short_item(sentence)
+    if answer := fragment(sentence) or (statement(sentence).strip() if item else ""):
+        verdict = _found(sentence, answer, hits, found)
+        if not item or fragment(sentence) or isinstance(verdict, Citation):
+            return verdict
+    verdict = checked(sentence, hits, reader=reader)
+    if item and isinstance(verdict, Citation) and share(verdict.quote, sentence) < WHOLE:
+        place = verdict.start, verdict.end
+        return Unsupported(sentence.strip(), "it is a part of what is said there", verdict.hit, place)
+    return verdict
 
 
 def _found(
@@ -162,15 +194,11 @@ def supported_only(
     for sentence, ended in _growing_sentences(pieces):
         beside = bool(answer) and share(answer, sentence) < AGREES
         broken_off = not sentence.rstrip().endswith(_FINISHED)
-        if not ended or broken_off or beside or share(sentence, said) >= REPEATED:
+        said_before = share(sentence, said) >= REPEATED
+        if not ended or broken_off or beside or said_before or fragment(sentence):
             continue
-        found = checked(sentence, hits, neighbours=False, reader=reader)
-        if (
-            not fragment(sentence)
-            and isinstance(found, Citation)
-            and found.number in cited
-            and share(sentence, found.quote) == 1.0
-        ):
+        found = checked(sentence, hits, neighbours=False, reader=reader, among=cited)
+        if isinstance(found, Citation) and share(sentence, found.quote) == 1.0:
             said += sentence
             yield found
             yield f" {sentence.strip()} [{found.number}]"

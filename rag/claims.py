@@ -27,8 +27,8 @@ FRAGMENT = 3
 STATED = 5
 """Content words behind "the answer is" from which on they are a statement of their own."""
 ITEM = 8
-"""The same for an item of a list."""
-_BULLET = re.compile(r"\s*(?:[-*+•–]|\d+[.)])\s+")
+"""Content words below which an item of a list may be a mere answer."""
+_BULLET = re.compile(r"^\s*(?:[-*+•–]|\d+[.)])\s+")
 _ANSWERING = re.compile(
     r"\W*(?:(?:the|my) )?(?:(?:correct|final|right|short) )?answer(?: to (?:this|the|your) question)?"
     r"(?:\s+(?:is|was|would be))?\b[\s:.\-–—]*",
@@ -76,7 +76,7 @@ _WEAK_NEGATIONS = frozenset("only until just merely".split())
 class Verdict:
     """`share` of the claim's content words is in the source; `problem` says why that is not enough, if so.
 
-    `unsure`: it adds a word, or takes two sentences; a reader should confirm it.
+    `unsure`: it adds a word, cuts a name short or takes two sentences; a reader should confirm it.
     """
 
     share: float
@@ -114,7 +114,7 @@ def check(claim: str, source: str, background: str = "") -> Verdict:
     for find in _CHECKS:
         if problem := find(said, told):
             return Verdict(found, problem)
-    return Verdict(found, unsure=bool(lacking))
+    return Verdict(found, unsure=bool(lacking) or _cuts_a_name(said, told))
 
 
 def check_pair(claim: str, first: str, second: str, background: str = "") -> Verdict:
@@ -162,18 +162,23 @@ def fragment(claim: str) -> str:
     "The answer is: 1957.", "1957." and "American Broadcasting Company (ABC)" are true or false together with
     the question that they answer.
     """
+    item = _BULLET.match(claim)
     rest = statement(claim)
-    bullet = _BULLET.match(rest)
     content = [word for word in words(rest) if word.carries]
-    few = len(content) < (ITEM if bullet else FRAGMENT if rest == claim else STATED)
-    answer = few or all(word.kind != "word" for word in content)
-    return rest[bullet.end() if bullet else 0 :].strip() if answer else ""
+    few = len(content) < (STATED if rest != claim and not item else FRAGMENT)
+    return rest.strip() if few or all(word.kind != "word" for word in content) else ""
+
+
+def short_item(claim: str) -> bool:
+    """Whether it is an item of a list that may say nothing without what it is an item of."""
+    return bool(_BULLET.match(claim)) and sum(word.carries for word in words(claim)) < ITEM
 
 
 def statement(claim: str) -> str:
-    """The claim without "The answer is:" before it."""
-    opening = _ANSWERING.match(claim)
-    return claim[opening.end() :] if opening else claim
+    """The claim without "The answer is:" or the bullet before it."""
+    rest = _BULLET.sub("", claim, count=1)
+    opening = _ANSWERING.match(rest)
+    return rest[opening.end() :] if opening else rest
 
 
 def share(claim: str, source: str) -> float:
@@ -184,6 +189,13 @@ def share(claim: str, source: str) -> float:
         return 0.0
     stems = {word.stem for word in content}
     return len(stems & known) / len(stems)
+
+
+def contrary(one: str, other: str) -> bool:
+    """Whether one of two short answers denies, or says the opposite of, what the other says."""
+    said, told = words(one), words(other)
+    denies = [any(word.kind == "negation" for word in each) for each in (said, told)]
+    return denies[0] != denies[1] or bool(_opposed(said, told))
 
 
 def _stems(text: str) -> set[str]:
@@ -204,22 +216,21 @@ def _missing(said: Sequence[Word], content: Sequence[Word], lacking: Sequence[Wo
     return ""
 
 
-def _cut_short(said: Sequence[Word], told: Sequence[Word]) -> str:
-    """ "San Francisco" is not the "San Francisco Bay Area"; of one word nobody knows."""
-    whole = {tuple(word.stem for word in name) for name in _names(told)}
+def _cuts_a_name(said: Sequence[Word], told: Sequence[Word]) -> bool:
+    """ "San Francisco" may not be the "San Francisco Bay Area"; of one word nobody knows."""
+    whole = set(_names(told))
     for name in _names(said):
-        stems = tuple(word.stem for word in name)
-        longer = [other for other in whole if other[: len(stems)] == stems]
-        if len(stems) > 1 and longer and stems not in longer:
-            return f"{name[-1].text} is part of another name there"
-    return ""
+        longer = [other for other in whole if other[: len(name)] == name]
+        if len(name) > 1 and longer and name not in longer:
+            return True
+    return False
 
 
-def _names(told: Sequence[Word]) -> Iterator[list[Word]]:
-    """Names of several words, which nothing stands between."""
+def _names(told: Sequence[Word]) -> Iterator[tuple[str, ...]]:
+    """The stems of names, those as one that nothing stands between."""
     for is_name, run in groupby(told, key=lambda word: word.kind == "name"):
         if is_name:
-            yield list(run)
+            yield tuple(word.stem for word in run)
 
 
 def _repeated(said: Sequence[Word], told: Sequence[Word]) -> str:
@@ -318,7 +329,6 @@ def _written(told: Sequence[Word], stem: str) -> str:
 
 _CHECKS: tuple[Callable[[Sequence[Word], Sequence[Word]], str], ...] = (
     _repeated,
-    _cut_short,
     _counted,
     _denied,
     exchanged,

@@ -9,12 +9,13 @@ Q² (Honovich et al. 2021).
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 from rag.reranking import Reranker
 from rag.types import Chunk, Reading, Span
-from rag.wording import MONTHS, content_words, placed
+from rag.wording import MONTHS, Word, content_words, placed, words
 
 SURE = 8.0
 """How far the words that the reader finds must exceed "not here", in logits, for it to object at all."""
@@ -34,6 +35,8 @@ _APART = re.compile(r"(?:[\s\-–.&/'’]|\b[A-Z]\b|['’]s\b)*")
 _ARTICLE = re.compile(r"\b(?:the|an?)\s+$", re.IGNORECASE)
 _CLAUSE = re.compile(r"[;:]\s|,? (?:which|who|where|while|but|because|although|when|after|before)\b|, and\b")
 _YEAR = re.compile(r"(?:1\d|20)\d\d")
+_TEMPORAL = re.compile(r"\b(?:in|since|of|by|from|to|until|during|after|before)\s+$", re.IGNORECASE)
+_COUNTED = re.compile(r"\s+[^\W\d]")
 _CURRENCY = re.compile("[$€£¥]")
 
 
@@ -50,19 +53,26 @@ def objection(claim: str, source: Chunk, reader: Reranker | None, confirm: bool 
     """What the reader finds in the source instead of a fact of the claim; "" if nothing.
 
     A fact that stands there among the same words is not asked for. With `confirm` the reader must also find
-    one fact of the claim. Without a reader, or with a reranker that finds no words, nothing is objected to
-    or confirmed.
+    one of those that it is asked for. Without a reader, or with a reranker that finds no words, nothing is
+    objected to or confirmed.
     """
     asked = [fact for fact in facts(claim) if not _stands(fact, claim, source.text)][:MOST]
-    each = [(fact, question) for fact in asked for question in fact.questions]
-    readings = reader.answers([question for _, question in each], source) if reader else []
-    confirmed = False
-    for (fact, _), reading in zip(each, readings):
+    confirmed = not asked
+    for fact, reading in zip(asked, _readings(asked, source, reader)):
         said = claim[fact.start : fact.end]
         if other := _otherwise(said, source.text, reading):
             return f'where it says "{said}", "{other}" is said'
         confirmed = confirmed or _confirmed(said, source.text, reading)
     return "" if confirmed or not confirm else "it goes beyond what is said there"
+
+
+def _readings(asked: Sequence[Fact], source: Chunk, reader: Reranker | None) -> Iterator[Reading]:
+    """A reading for each fact: of two questions that of the one which fits, as the reader sees it."""
+    questions = [question for fact in asked for question in fact.questions]
+    readings = iter(reader.answers(questions, source) if reader else ())
+    for fact in asked:
+        if each := list(islice(readings, len(fact.questions))):
+            yield max(each, key=lambda reading: reading.answerable or 0.0)
 
 
 def _stands(fact: Fact, claim: str, text: str) -> bool:
@@ -89,7 +99,7 @@ def _spans(claim: str) -> Iterator[tuple[int, int]]:
     carrying = [(start, end, word) for start, end, word in placed(claim) if word.carries]
     runs: list[tuple[int, int, str]] = []
     for start, end, word in carrying:
-        kind = "number" if word.kind == "unit" or word.text.lower() in MONTHS else word.kind
+        kind = "number" if word.kind == "unit" or _is_month(word) else word.kind
         if runs and runs[-1][2] == kind and _one(claim, runs[-1][1], start, end):
             runs[-1] = runs[-1][0], end, kind
         else:
@@ -112,17 +122,22 @@ def _questions(claim: str, start: int, end: int) -> Iterator[str]:
     clause = _CLAUSE.search(claim, end)
     behind = claim[end : clause.start() if clause else len(claim)].rstrip(" .,!\"'”’")
     ahead = _ARTICLE.sub("", claim[:start])
-    for word in _question_words(claim[start:end], behind):
+    for word in _question_words(claim[start:end], ahead, behind):
         yield f"{ahead}{word}{behind}?"
 
 
-def _question_words(fact: str, behind: str) -> tuple[str, ...]:
-    if fact.split(" ", 1)[0].lower() in MONTHS or _YEAR.fullmatch(fact):
+def _question_words(fact: str, ahead: str, behind: str) -> tuple[str, ...]:
+    first = next(iter(words(fact)))
+    counted = _COUNTED.match(behind) and not _CURRENCY.search(fact)
+    if _is_month(first) or (_YEAR.fullmatch(fact) and (_TEMPORAL.search(ahead) or not counted)):
         return ("when",)
     if not any(letter.isdigit() for letter in fact):
         return ("what", "who") if fact[0].isupper() else ("what",)
-    counted = re.match(r"\s+[^\W\d]", behind) and not _CURRENCY.search(fact)
     return ("how many",) if counted else ("how much",)
+
+
+def _is_month(word: Word) -> bool:
+    return word.kind == "name" and word.text.lower() in MONTHS
 
 
 def _otherwise(fact: str, text: str, reading: Reading) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 
 from rag.citations import NOT_IN_DOCUMENTS, footnoted, supported_only
@@ -123,11 +123,11 @@ class Engine:
             yield NOT_IN_DOCUMENTS
         elif self.speaker and self.speaker.leads():
             prompt = clock.read(*self.speaker.prompt(question, hits))
-            words = clock.count(self.speaker.words(prompt.messages, cancel=cancel))
             said, reader = "", self.evidence.reranker
-            for piece in footnoted(words, prompt.used_hits, evidence.sentences, reader):
-                said += piece if isinstance(piece, str) else ""
-                yield piece
+            with closing(clock.count(self.speaker.words(prompt.messages, cancel=cancel))) as words:
+                for piece in footnoted(words, prompt.used_hits, evidence.sentences, reader):
+                    said += piece if isinstance(piece, str) else ""
+                    yield piece
             if cancel and cancel.is_set():
                 return
             # a model that thinks until it may say no more leaves the quotes
@@ -209,12 +209,19 @@ class _Clock:
         self.context = Context(prompt.token_count, budget_tokens, prompt.used_hits, prompt.dropped_hits)
         return prompt
 
-    def count(self, words: Generator[str, None, Usage]) -> Iterator[str]:
-        """Pass a model's stream on, and note what it cost in the end."""
-        usage = yield from words
-        self._timings = replace(
-            self._timings, prompt_tokens=usage.prompt_tokens, answer_tokens=usage.answer_tokens
-        )
+    def count(self, words: Generator[str, None, Usage]) -> Generator[str, None, None]:
+        """Pass a model's stream on, and note what it cost, in pieces where it is closed before its end."""
+        read, said = self.context.tokens if self.context else 0, 0
+        try:
+            while True:
+                piece = next(words)
+                said += 1
+                yield piece
+        except StopIteration as end:
+            read, said = end.value.prompt_tokens, end.value.answer_tokens
+        finally:
+            words.close()
+            self._timings = replace(self._timings, prompt_tokens=read, answer_tokens=said)
 
     def timings(self) -> Timings:
         return replace(self._timings, total_s=self._elapsed())

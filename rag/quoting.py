@@ -6,16 +6,16 @@ import re
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from rag.claims import share
+from rag.claims import contrary, share
 from rag.evidence import Evidence
 from rag.types import Citation, Hit, Sentence, Token
-from rag.wording import content_words
+from rag.wording import content_words, words
 
 SURE = 0.8
 """How confident the reader must be before it contradicts a model."""
 AGREES = 0.5
 """Share of the reader's words that a model's answer must hold to agree with it."""
-_MARK = re.compile(r"[;:()–—]|,(?!\d)")
+_MARK = re.compile(r"[;()]|[,:–—](?!\d)")
 DISPUTED = "Check this: your documents may answer otherwise:"
 
 
@@ -48,12 +48,14 @@ def dispute(said: str, evidence: Evidence, hits: Sequence[Hit]) -> Iterator[Toke
 def agrees(sentence: Sentence, answer: str) -> bool:
     """Whether an answer says what the reader found in a sentence, and nothing that does not stand there.
 
-    "Newton" is "Cam Newton", but "Genghis Khan" not "Batu Khan, a grandson of Genghis Khan".
+    "Newton" is "Cam Newton", but "Genghis Khan" not "Batu Khan, a grandson of Genghis Khan", and "10" not
+    "10-20".
     """
-    exact = content_words(_MARK.split(_exact(sentence))[0])
-    stated = content_words(answer)
-    same = stated <= exact or exact <= stated
-    return bool(exact) and same and stated <= content_words(sentence.text)
+    core = next((part for part in _MARK.split(_exact(sentence)) if content_words(part)), "")
+    exact, stated = content_words(core), content_words(answer)
+    numbers = {word.stem for word in words(core) if word.kind == "number"}
+    same = exact <= stated or (stated <= exact and numbers <= stated)
+    return bool(exact) and same and stated <= content_words(sentence.text) and not contrary(answer, core)
 
 
 def quote(sentence: Sentence, hits: Sequence[Hit]) -> Citation:

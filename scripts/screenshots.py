@@ -73,7 +73,7 @@ def failure(visitor: Visitor, _: Path) -> None:
     visitor.turn_to("Model")
     visitor.cap_memory("64MB")
     visitor.page.get_by_role("button", name="Use this model").click()
-    expect(visitor.page.locator(".st-key-failed")).to_contain_text("could not be loaded")
+    expect(visitor.page.locator(".st-key-failed")).to_contain_text("was not loaded")
 
 
 def loading(visitor: Visitor, folder: Path) -> None:

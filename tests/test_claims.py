@@ -120,9 +120,9 @@ def test_a_mere_answer_says_nothing_by_itself(claim, answer):
 def test_a_name_is_not_the_longer_one_that_begins_with_it():
     source = "It was played at Levi's Stadium in the San Francisco Bay Area."
     assert check("It was played in the San Francisco Bay Area.", source).supported
-    cut = check("It was played in San Francisco.", source)
-    assert cut.problem == "Francisco is part of another name there"
-    assert check("It was played in San Francisco.", f"{source} San Francisco was glad.").supported
+    assert not check("It was played in the San Francisco Bay Area.", source).unsure
+    assert check("It was played in San Francisco.", source).unsure
+    assert not check("It was played in San Francisco.", f"{source} San Francisco was glad.").unsure
 
 
 def test_what_headings_say_is_not_enough():

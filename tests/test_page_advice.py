@@ -15,6 +15,7 @@ from rag.settings import load_settings
         ("Use --context 4096.", "Use “Context in tokens” 4096."),
         ("fewer bits (--quantization bnb-4bit)", "fewer bits (“Quantization” bnb-4bit)"),
         ("Ask with fewer passages (--top-k).", "Ask with fewer passages (retrieval.top_k in footnote.toml)."),
+        ("/models/x--model.gguf is damaged", "/models/x--model.gguf is damaged"),
         ("Run `rag_query.py --engine vllm` --deep.", "Run `rag_query.py --engine vllm` --deep."),
     ],
 )
@@ -23,6 +24,7 @@ def test_options_become_fields_and_settings_and_commands_stay(option, field):
 
 
 def test_an_error_is_told_in_sentences():
+    assert told(DoesNotFit("Done.", "Try.")) == "Done. Try."
     assert told(DoesNotFit("it is too large", "Use --engine llamacpp.")) == (
         "It is too large. Use “Engine” llamacpp."
     )

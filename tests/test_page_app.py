@@ -112,6 +112,16 @@ def test_a_question_that_cannot_be_answered_stays_with_the_reason_and_another_tr
     main.desk().conversations.delete(at.session_state["tab"].conversation)
 
 
+def test_a_question_for_a_conversation_that_is_deleted_meanwhile_is_kept(opened):
+    at = sound(opened().chat_input[0].set_value(QUESTION).run())
+    main.desk().conversations.delete(at.session_state["tab"].conversation)
+    at = sound(at.chat_input[0].set_value("And in 2023?").run())
+    assert "And in 2023?" in texts(at)
+    sound(at.button(key="again").click().run())
+    assert "And in 2023?" in texts(at) and 'class="answer"' in html(at)
+    main.desk().conversations.delete(at.session_state["tab"].conversation)
+
+
 def test_the_conversation_is_there_again_under_its_name(asked, opened):
     at = opened(chat=asked.query_params["chat"][0])
     assert html(at).count('class="answer"') == html(asked).count('class="answer"')

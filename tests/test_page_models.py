@@ -135,6 +135,28 @@ def test_a_load_can_be_stopped_and_the_model_before_it_answers(models, garage, r
     assert models.failed is None
 
 
+def test_a_load_that_is_stopped_while_it_waits_for_room_leaves_all_as_it_was(models, garage):
+    with models.using() as model:
+        models.choose(named("second"), room=True)
+        models.give_up()
+        settle(models)
+        assert models.info.name == "first"
+    assert not model.closed and len(garage.opened) == 1
+    assert models.failed.error.message == "You stopped it"
+
+
+def test_it_is_told_why_the_model_before_did_not_come_back(models, garage):
+    def broken(settings, report):
+        raise DoesNotFit(f"{settings.model} needs 28 GB", "")
+
+    models._open_model = broken
+    models.choose(named("big"), room=True)
+    settle(models)
+    assert models.info is None
+    assert models.failed.error.message == "big needs 28 GB"
+    assert models.failed.setbacks == ["first: first needs 28 GB"]
+
+
 def test_without_any_model_there_is_none(garage):
     models = Models(named("big"), garage)
     with models.using() as model:

@@ -18,9 +18,9 @@ FIELDS = {
     "device": "Device",
 }
 """What the model page calls an option of `rag_query.py`."""
-SETTINGS = {"top-k": "retrieval.top_k", "tensor-parallel": "model.tensor_parallel"}
+SETTINGS = {"top-k": "retrieval.top_k"}
 """Options that have no field, as they are set in footnote.toml."""
-_OPTION = re.compile(r"`[^`]*`|--([a-z][a-z-]*)\b")
+_OPTION = re.compile(r"`[^`]*`|(?<![\w-])--([a-z][a-z-]*)\b")
 
 
 def tell(error: RagError, place: str) -> None:
@@ -31,7 +31,7 @@ def tell(error: RagError, place: str) -> None:
 
 def told(error: RagError) -> str:
     """The error and what can be done about it, as sentences."""
-    return ". ".join(filter(None, [in_fields(_capital(error.message)), in_fields(error.fix)]))
+    return ". ".join(filter(None, [in_fields(_capital(error.message.rstrip("."))), in_fields(error.fix)]))
 
 
 def in_fields(text: str) -> str:

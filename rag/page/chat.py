@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import streamlit as st
 
 from rag.errors import RagError
@@ -61,7 +63,10 @@ def _submit(desk: Desk, mine: Tab) -> None:
 def ask(desk: Desk, mine: Tab, question: str, replaces: int | None = None) -> None:
     """Begin to answer a question, in this tab."""
     mine.unanswered = mine.error = None
-    mine.follow(desk.ask(question, mine.collection, mine.conversation, replaces))
+    try:
+        mine.follow(desk.ask(question, mine.collection, mine.conversation, replaces))
+    except RagError as error:
+        mine.unanswered = Unanswered(question, error, replaces)
 
 
 def clicked(desk: Desk, mine: Tab, what: str, of: int, number: int) -> None:
@@ -84,8 +89,10 @@ def _exchanges(desk: Desk, mine: Tab) -> list[Exchange]:
         mine.collection = desk.conversations.get(mine.conversation).collection
         return desk.conversations.exchanges(mine.conversation)
     except RagError as error:
+        lost = mine.unanswered
         mine.open(None)
         mine.error = error
+        mine.unanswered = replace(lost, replaces=None) if lost else None
         return []
 
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any, get_args
 
 import streamlit as st
+from streamlit.delta_generator import DeltaGenerator
 
 from rag.errors import RagError
 from rag.loader.hub.presets import presets, user_presets
@@ -67,7 +68,7 @@ def _now(desk: Desk) -> None:
     elif not models.load:
         st.text("No model answers: what you get are quotes from your documents.")
     if load := models.load:
-        _loading(load)
+        _loading(load, answering=models.info is not None)
         st.button("Stop loading it", key="stop-loading", on_click=models.give_up)
     if failed := models.failed:
         _failed(failed)
@@ -103,7 +104,7 @@ def _sanity(found: dict[str, Any]) -> str:
     return f"says sensible things (perplexity {perplexity:.1f})" if perplexity else "loaded without a fault"
 
 
-def _loading(load: Load) -> None:
+def _loading(load: Load, answering: bool) -> None:
     """Shard by shard, with the memory against its cap."""
     state = load.state
     with st.container(border=True, key="loading"):
@@ -122,12 +123,13 @@ def _loading(load: Load) -> None:
             st.text(f"That way failed: {in_fields(setback)}. Trying the next one.")
         for note in load.notes:
             st.text(in_fields(note))
-        st.caption("The present model goes on answering until this one is ready.")
+        if answering:
+            st.caption("The present model goes on answering until this one is ready.")
 
 
 def _failed(failed: Load) -> None:
     with st.container(border=True, key="failed"):
-        st.text(f"{failed.settings.model} could not be loaded.")
+        st.text(f"{failed.settings.model} was not loaded.")
         for setback in failed.setbacks:
             st.text(f"Tried, and failed: {in_fields(setback)}")
         if failed.error:
@@ -136,18 +138,21 @@ def _failed(failed: Load) -> None:
 
 def _choice(base: ModelSettings) -> ModelSettings | None:
     """The model that the fields describe; None while something in them makes no sense."""
-    names = ["bundled", *sorted(presets(user_presets(os.environ)))]
+    names = list(dict.fromkeys([base.model, "bundled", *sorted(presets(user_presets(os.environ)))]))
     name = st.selectbox(FIELDS["model"], names, key="model-name", accept_new_options=True)
     st.caption("A preset, or the path of a GGUF file or model folder, a hub id, or a server's address.")
     left, middle, right = st.columns(3)
-    engine = left.selectbox(FIELDS["engine"], _choices("engine"), key="model-engine")
-    quantization = middle.text_input(FIELDS["quantization"], AUTO, key="model-quantization")
-    memory = right.text_input(FIELDS["max-memory"], placeholder="8GB", key="model-memory").strip() or None
+    engine = _select(left, "engine", _choices("engine"), base.engine)
+    quantization = middle.text_input(FIELDS["quantization"], base.quantization, key="model-quantization")
+    most = right.text_input(
+        FIELDS["max-memory"], base.max_memory or "", placeholder="8GB", key="model-memory"
+    )
+    memory = most.strip() or None
     with st.expander("More"):
         left, middle, right = st.columns(3)
         context = left.number_input(FIELDS["context"], 0, value=base.context, key="model-context")
-        dtype = middle.selectbox(FIELDS["dtype"], (AUTO, *CPU_DTYPES), key="model-dtype")
-        device = right.selectbox(FIELDS["device"], _choices("device"), key="model-device")
+        dtype = _select(middle, "dtype", (AUTO, *CPU_DTYPES), base.dtype)
+        device = _select(right, "device", _choices("device"), base.device)
         st.caption("A context of 0 is what answers need.")
     try:
         if memory:
@@ -165,6 +170,12 @@ def _choice(base: ModelSettings) -> ModelSettings | None:
     except (RagError, ValueError) as error:
         st.text(told(error) if isinstance(error, RagError) else str(error))
         return None
+
+
+def _select(place: DeltaGenerator, setting: str, choices: Sequence[str], now: str) -> str:
+    """A field that begins with what the settings say."""
+    choices = list(dict.fromkeys([*choices, now]))
+    return place.selectbox(FIELDS[setting], choices, choices.index(now), key=f"model-{setting}")
 
 
 def _choices(setting: str) -> tuple[str, ...]:

@@ -112,6 +112,7 @@ class Models:
         with self._changed:
             if load := self.load:
                 load.given_up = True
+            self._changed.notify_all()
         if load and load.model:
             load.model.close()
 
@@ -149,13 +150,24 @@ class Models:
 
     def _replace(self, load: Load, before: ModelSettings | None) -> None:
         """Load a model and let it answer; `before` is the one that makes room for it, and comes back."""
-        if before:
-            with self._changed:
-                leaving = self._let_go()
-                self._changed.wait_for(lambda: not leaving or not leaving.users)
+        if before and not self._room(load):
+            return
         back = Load(before) if before else None
         if not self._loads(load, back) and back:
             self._loads(back)
+
+    def _room(self, load: Load) -> bool:
+        """Let the model go that answers, once nobody uses it; not if the load is stopped before."""
+        with self._changed:
+            leaving = self._let_go()
+            self._changed.wait_for(lambda: not leaving or not leaving.users or load.given_up)
+            if not leaving or not leaving.users:
+                return True
+            leaving.leaving, self._held = False, leaving
+            load.error = ModelLoadFailed(STOPPED)
+            self.load, self.failed = None, load
+            self._changed.notify_all()
+            return False
 
     def _loads(self, load: Load, back: Load | None = None) -> bool:
         """Whether the model answers now; `back` is what is loaded next otherwise."""
@@ -167,6 +179,8 @@ class Models:
             if load.given_up:
                 load.error = ModelLoadFailed(STOPPED)
             with self._changed:
+                if self.failed:  # this was the one before, which should have come back
+                    self.failed.setbacks.append(f"{load.settings.model}: {load.error.message}")
                 self.load, self.failed = back, self.failed or load
                 self._changed.notify_all()
             return False

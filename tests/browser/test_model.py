@@ -21,7 +21,7 @@ def test_a_model_that_does_not_fit_is_explained_and_the_page_goes_on(chooser):
     expect(chooser.page.locator("table.plans").last).to_contain_text("✗ does not fit")
     chooser.page.get_by_role("button", name="Use this model").click()
     failed = chooser.page.locator(".st-key-failed")
-    expect(failed).to_contain_text("could not be loaded")
+    expect(failed).to_contain_text("was not loaded")
     expect(failed).to_contain_text("within 1,000 MB")
     chooser.turn_to("Chat")
     answer = chooser.ask("Who won the football world cup in 1998?")
