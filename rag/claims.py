@@ -15,13 +15,8 @@ from itertools import groupby, pairwise
 from rag.roles import exchanged
 from rag.wording import MONTHS, Word, content_words, has, words
 
-SHARE = 0.85
-"""Of a claim's content words, the least that its source must hold; names, numbers and units all of them."""
 OWN = 0.5
 """Share that the source itself must hold: its headings may lend the rest."""
-SUBJECT = 2
-"""So many content words at a claim's beginning say whom or what it is about: all of them must be there."""
-
 FRAGMENT = 3
 """Content words that are too few to say anything without the question that they answer."""
 STATED = 5
@@ -76,7 +71,7 @@ _WEAK_NEGATIONS = frozenset("only until just merely".split())
 class Verdict:
     """`share` of the claim's content words is in the source; `problem` says why that is not enough, if so.
 
-    `unsure`: it adds a word, cuts a name short or takes two sentences; a reader should confirm it.
+    `unsure`: it cuts a name short or takes two sentences; a reader should confirm it.
     """
 
     share: float
@@ -107,14 +102,14 @@ def check(claim: str, source: str, background: str = "") -> Verdict:
         for word in content
         if word.stem not in known and not (word.stem in around and (word.kind == "word" or referring))
     ]
-    if problem := _opposed(said, told) or _missing(said, content, lacking):
+    if problem := _opposed(said, told) or _missing(lacking):
         return Verdict(found, problem)
     if found < OWN:
         return Verdict(found, "little of it is said there")
     for find in _CHECKS:
         if problem := find(said, told):
             return Verdict(found, problem)
-    return Verdict(found, unsure=bool(lacking) or _cuts_a_name(said, told))
+    return Verdict(found, unsure=_cuts_a_name(said, told))
 
 
 def check_pair(claim: str, first: str, second: str, background: str = "") -> Verdict:
@@ -202,18 +197,13 @@ def _stems(text: str) -> set[str]:
     return {word.stem for word in words(text)}
 
 
-def _missing(said: Sequence[Word], content: Sequence[Word], lacking: Sequence[Word]) -> str:
-    """Which of the words that the source lacks a claim cannot do without."""
-    counted = {after.stem for before, after in pairwise(said) if before.kind == "number"}
-    subject = {word.stem for word in content[:SUBJECT]}
-    for word in lacking:
-        if word.kind in ("number", "unit", "name"):
-            return f"{word.text} is not there"
-        if word.stem in counted or word.stem in subject:
-            return f'nothing is said there of "{word.text}"'
-    if len(lacking) > (1 - SHARE) * len(content):
-        return f'nothing is said there of "{lacking[0].text}"'
-    return ""
+def _missing(lacking: Sequence[Word]) -> str:
+    """What a claim adds: a single word, such as "repealed", can make it false."""
+    word = next(iter(lacking), None)
+    if word is None:
+        return ""
+    thing = word.kind in ("number", "unit", "name")
+    return f"{word.text} is not there" if thing else f'nothing is said there of "{word.text}"'
 
 
 def _cuts_a_name(said: Sequence[Word], told: Sequence[Word]) -> bool:

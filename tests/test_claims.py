@@ -27,7 +27,7 @@ TESLA = (
         ("It cost 2.5 million dollars.", "It cost $2,500,000."),
         ("It opened in 1990.", "It was not until 1990 that it opened."),
         (
-            "The tower built in 1889 attracts many paying visitors.",
+            "The tower built in 1889 attracts paying visitors.",
             "The tower, built in 1889, attracts paying visitors.",
         ),
     ],
