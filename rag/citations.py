@@ -104,12 +104,14 @@ def footnoted(
     hits: Sequence[Hit],
     found: Sequence[Sentence] = (),
     reader: Reranker | None = None,
+    question: str = "",
 ) -> Iterator[str | Citation | Unsupported]:
     """Pass a model's stream on as it comes, and put a footnote or a mark behind every sentence that ends.
 
     `found` are the sentences in which a reader found the answer: they support a reply such as "1957.", which
-    says nothing without its question. Yields text, and each sentence's Citation or Unsupported just before
-    its `[n]` or its mark. Of a model that goes round in circles the rounds are left out, and end its stream.
+    says nothing without its `question`, and nothing at all if it only repeats that. Yields text, and each
+    sentence's Citation or Unsupported just before its `[n]` or its mark. Of a model that goes round in
+    circles the rounds are left out, and end its stream.
     """
     shown, again = "", 0
     said: list[str] = []
@@ -131,7 +133,8 @@ def footnoted(
         shown, again = "", 0
         said.append(plain)
         if content_words(sentence) and sentence.strip() != NOT_IN_DOCUMENTS:
-            verdict = _verdict(sentence, hits, found, reader)
+            repeats = bool(question) and content_words(sentence) <= content_words(question)
+            verdict = _verdict(sentence, hits, () if repeats else found, reader)
             yield verdict
             yield f" [{verdict.number}]" if isinstance(verdict, Citation) else f" {UNSUPPORTED_MARK}"
 

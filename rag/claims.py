@@ -15,8 +15,8 @@ from itertools import groupby, pairwise
 from rag.roles import exchanged
 from rag.wording import MONTHS, Word, content_words, has, words
 
-OWN = 0.5
-"""Share that the source itself must hold: its headings may lend the rest."""
+LENT = 0.25
+"""Share of a claim's content words that its source's headings may lend; one in any case."""
 FRAGMENT = 3
 """Content words that are too few to say anything without the question that they answer."""
 STATED = 5
@@ -31,6 +31,11 @@ _ANSWERING = re.compile(
 )
 _CLAUSES = frozenset("and but or which who that while when where because so after before although".split())
 
+_LEADING = frozenset(
+    """a an the of for to in on at by with from into as and or but nor is was are were be been has have had
+    his her its their our my your this that these those which who whose than""".split()
+)
+"""Words that no sentence ends with, but one that was broken off."""
 _PRONOUNS = frozenset("he she it they him them his her hers its their theirs".split())
 _OPPOSITES = [
     frozenset(group.split())
@@ -93,6 +98,8 @@ def check(claim: str, source: str, background: str = "") -> Verdict:
     content = [word for word in said if word.carries]
     if not content:
         return Verdict(0.0, "it says nothing that can be checked")
+    if said[-1].text.lower() in _LEADING:
+        return Verdict(0.0, "it breaks off")
     known = {word.stem for word in told if word.carries}
     found = sum(word.stem in known for word in content) / len(content)
     around = {word.stem for word in words(background) if word.kind in ("name", "word")}
@@ -104,7 +111,9 @@ def check(claim: str, source: str, background: str = "") -> Verdict:
     ]
     if problem := _opposed(said, told) or _missing(lacking):
         return Verdict(found, problem)
-    if found < OWN:
+    lent = sum(word.stem not in known for word in content)
+    heading = lent and {word.stem for word in content} <= _stems(background)
+    if heading or lent > max(1, LENT * len(content)):
         return Verdict(found, "little of it is said there")
     for find in _CHECKS:
         if problem := find(said, told):

@@ -125,7 +125,7 @@ class Engine:
             prompt = clock.read(*self.speaker.prompt(question, hits))
             said, reader = "", self.evidence.reranker
             with closing(clock.count(self.speaker.words(prompt.messages, cancel=cancel))) as words:
-                for piece in footnoted(words, prompt.used_hits, evidence.sentences, reader):
+                for piece in footnoted(words, prompt.used_hits, evidence.sentences, reader, question):
                     said += piece if isinstance(piece, str) else ""
                     yield piece
             if cancel and cancel.is_set():

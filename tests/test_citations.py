@@ -113,6 +113,12 @@ def test_a_mere_answer_rests_on_what_the_reader_found():
     assert UNSUPPORTED_MARK in split(footnoted(["350 euros."], [PAID]))[0]
 
 
+def test_an_answer_that_only_repeats_the_question_is_none():
+    found = [found_in(PAID, "350 euros")]
+    for question, footnotes in (("What was 350 euros?", 0), ("What is the fee?", 1)):
+        assert len(split(footnoted(["350 euros."], [PAID], found, question=question))[1]) == footnotes
+
+
 def test_the_reader_found_another_name_beside_the_same_surname():
     khans = hit("In 1237 Batu Khan, a grandson of Genghis Khan, invaded it.")
     found = [found_in(khans, "Batu Khan, a grandson of Genghis Khan")]
