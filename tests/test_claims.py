@@ -125,11 +125,22 @@ def test_a_name_is_not_the_longer_one_that_begins_with_it():
     assert not check("It was played in San Francisco.", f"{source} San Francisco was glad.").unsure
 
 
-def test_what_headings_say_is_not_enough():
-    assert (
-        check("1973 oil crisis.", "They agreed in 1973.", "Oil crisis").problem
-        == "little of it is said there"
-    )
+@pytest.mark.parametrize(
+    ("claim", "source", "headings"),
+    [
+        ("1973 oil crisis.", "They spoke of oil in 1973.", "1973 oil crisis"),
+        ("The key exchange of prime numbers is hard.", "It is hard.", "Prime numbers > Key exchange"),
+    ],
+)
+def test_what_headings_say_is_not_enough(claim, source, headings):
+    assert check(claim, source, headings).problem == "little of it is said there"
+    assert check(claim, claim, headings).supported
+
+
+def test_what_breaks_off_says_nothing():
+    source = "The prime number theorem is a theorem on how primes are distributed."
+    assert check("The prime number theorem is a", source).problem == "it breaks off"
+    assert check("The prime number theorem is a theorem", source).supported
 
 
 def test_a_number_stays_with_what_is_said_of_it():
