@@ -42,6 +42,7 @@ def test_all_text_stands_out(reader):
     assert too_low(reader) == []
     reader.turn_to("Model")
     expect(reader.page.get_by_role("heading", name="Language model")).to_be_visible()
+    reader.name_model("bundled")
     reader.cap_memory("64MB")
     reader.page.get_by_role("button", name="What fits here?").click()
     expect(reader.page.locator("table.plans").last).to_contain_text("does not fit")
