@@ -29,6 +29,8 @@ _TYPE = "only this extension or kind: pdf, markdown, word, sheet, slides, mail (
 def main(arguments: Sequence[str]) -> int:
     flags = _parse(arguments)
     question = " ".join(flags.question).strip()
+    if flags.question and not question:
+        raise console.UsageError("the question is empty", 'Write: rag_query.py "your question".')
     if flags.json and not question:
         raise console.UsageError("--json needs a question", 'Write: rag_query.py --json "your question"')
     if flags.why_not and not question:

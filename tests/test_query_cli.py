@@ -111,6 +111,11 @@ def test_a_chat_answers_line_by_line_and_ends_with_its_input(index):
     assert "no command /nonsense" in done.stdout
 
 
+def test_an_empty_question_is_no_chat(index):
+    done = query("", index=index)
+    assert done.returncode == 2 and "the question is empty" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "code"),
     [
@@ -124,6 +129,7 @@ def test_a_chat_answers_line_by_line_and_ends_with_its_input(index):
         (["--in", "nowhere/*.txt", "q"], 2, "usage"),
         (["--why-not", "errors.html"], 2, "usage"),
         ([], 2, "usage"),
+        ([" "], 2, "usage"),
     ],
 )
 def test_each_mistake_has_its_exit_status_and_one_json_error(index, arguments, status, code):
