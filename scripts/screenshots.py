@@ -84,7 +84,9 @@ def loading(visitor: Visitor, folder: Path) -> None:
     visitor.turn_to("Model")
     visitor.name_model(str(model))
     visitor.page.get_by_role("button", name="Use this model").click()
-    expect(visitor.page.locator(".st-key-loading")).to_contain_text("shard", timeout=60_000)
+    progress = visitor.page.locator(".st-key-loading")
+    expect(progress).to_contain_text("shard", timeout=60_000)
+    progress.evaluate("element => element.scrollIntoView({block: 'center'})")
 
 
 SCENES: dict[str, tuple[Scene, tuple[int, int], bool]] = {
