@@ -134,7 +134,12 @@ def footnoted(
         said.append(plain)
         if content_words(sentence) and sentence.strip() != NOT_IN_DOCUMENTS:
             repeats = bool(question) and content_words(sentence) <= content_words(question)
-            verdict = _verdict(sentence, hits, () if repeats else found, reader)
+            if repeats and (fragment(sentence) or statement(sentence) != sentence):
+                verdict: Citation | Unsupported = Unsupported(
+                    sentence.strip(), "it only repeats the question"
+                )
+            else:
+                verdict = _verdict(sentence, hits, found, reader)
             yield verdict
             yield f" [{verdict.number}]" if isinstance(verdict, Citation) else f" {UNSUPPORTED_MARK}"
 

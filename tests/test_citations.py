@@ -119,6 +119,14 @@ def test_an_answer_that_only_repeats_the_question_is_none():
         assert len(split(footnoted(["350 euros."], [PAID], found, question=question))[1]) == footnotes
 
 
+def test_a_whole_statement_of_the_questions_words_is_no_answer_to_it():
+    line = "Lord God, we do praise thee for thy mercy"
+    hymn = hit(f'He called the Te Deum "{line}" in his hymn.')
+    for question, footnotes in ((f"What was {line}?", 0), ("What is the hymn?", 1)):
+        said = footnoted([f'The answer is: "{line}"'], [hymn], question=question)
+        assert len(split(said)[1]) == footnotes
+
+
 def test_the_reader_found_another_name_beside_the_same_surname():
     khans = hit("In 1237 Batu Khan, a grandson of Genghis Khan, invaded it.")
     found = [found_in(khans, "Batu Khan, a grandson of Genghis Khan")]
