@@ -133,13 +133,7 @@ def footnoted(
         shown, again = "", 0
         said.append(plain)
         if content_words(sentence) and sentence.strip() != NOT_IN_DOCUMENTS:
-            repeats = bool(question) and content_words(sentence) <= content_words(question)
-            if repeats and (fragment(sentence) or statement(sentence) != sentence):
-                verdict: Citation | Unsupported = Unsupported(
-                    sentence.strip(), "it only repeats the question"
-                )
-            else:
-                verdict = _verdict(sentence, hits, found, reader)
+            verdict = _verdict(sentence, hits, found, reader, question)
             yield verdict
             yield f" [{verdict.number}]" if isinstance(verdict, Citation) else f" {UNSUPPORTED_MARK}"
 
@@ -158,13 +152,16 @@ def _plain(sentence: str) -> str:
 
 
 def _verdict(
-    sentence: str, hits: Sequence[Hit], found: Sequence[Sentence], reader: Reranker | None
+    sentence: str, hits: Sequence[Hit], found: Sequence[Sentence], reader: Reranker | None, question: str
 ) -> Citation | Unsupported:
     """The footnote of a sentence: of one that says nothing by itself, where the reader found the answer."""
-    item = short_item(sentence)
-    if answer := fragment(sentence) or (statement(sentence).strip() if item else ""):
-        verdict = _found(sentence, answer, hits, found)
-        if not item or fragment(sentence) or isinstance(verdict, Citation):
+    answer, rest, item = fragment(sentence), statement(sentence), short_item(sentence)
+    replies = bool(answer) or rest != sentence
+    if replies and question and content_words(sentence) <= content_words(question):
+        return Unsupported(sentence.strip(), "it only repeats the question")
+    if answer or item:
+        verdict = _found(sentence, answer or rest.strip(), hits, found)
+        if answer or isinstance(verdict, Citation):
             return verdict
     verdict = checked(sentence, hits, reader=reader)
     if item and isinstance(verdict, Citation) and share(verdict.quote, sentence) < WHOLE:

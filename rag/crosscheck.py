@@ -56,7 +56,8 @@ def objection(claim: str, source: Chunk, reader: Reranker | None, confirm: bool 
     one of those that it is asked for. Without a reader, or with a reranker that finds no words, nothing is
     objected to or confirmed.
     """
-    asked = [fact for fact in facts(claim) if not _stands(fact, claim, source.text)][:MOST]
+    told = [word.stem for _, _, word in placed(source.text) if word.carries]
+    asked = [fact for fact in facts(claim) if not _stands(fact, claim, told)][:MOST]
     confirmed = not asked
     for fact, reading in zip(asked, _readings(asked, source, reader)):
         said = claim[fact.start : fact.end]
@@ -75,13 +76,12 @@ def _readings(asked: Sequence[Fact], source: Chunk, reader: Reranker | None) -> 
             yield max(each, key=lambda reading: reading.answerable or 0.0)
 
 
-def _stands(fact: Fact, claim: str, text: str) -> bool:
-    """Whether the text has the fact between the same words."""
+def _stands(fact: Fact, claim: str, told: list[str]) -> bool:
+    """Whether the fact stands between the same words among those of the source, `told`."""
     carrying = [(start, word.stem) for start, _, word in placed(claim) if word.carries]
     inside = [n for n, (start, _) in enumerate(carrying) if fact.start <= start < fact.end]
     first, last = max(0, inside[0] - BESIDE), inside[-1] + 1 + BESIDE
     wanted = [stem for _, stem in carrying[first:last]]
-    told = [word.stem for _, _, word in placed(text) if word.carries]
     return any(told[at : at + len(wanted)] == wanted for at in range(len(told) - len(wanted) + 1))
 
 

@@ -127,37 +127,32 @@ def _past(desk: Desk, mine: Tab, exchanges: list[Exchange]) -> None:
         st.button(f"Show earlier answers ({hidden})", key="earlier", on_click=_show_more, args=(mine,))
     replaced = mine.asking.replaces if mine.asking else None
     for exchange in exchanges[hidden:]:
-        with st.chat_message("user", avatar=":material/person:"):
-            st.text(exchange.question)
+        _asked(exchange.question)
         if exchange.id != replaced:
             with st.chat_message("assistant", avatar=":material/menu_book:"):
                 st.html(markup.answer(exchange))
     if exchanges and not mine.asking and not mine.unanswered:
         last = exchanges[-1]
-        st.button(
-            "Answer again",
-            key="again",
-            icon=":material/refresh:",
-            type="tertiary",
-            on_click=ask,
-            args=(desk, mine, last.question, last.id),
-        )
+        _again("Answer again", desk, mine, last.question, last.id)
 
 
 def _unanswered(desk: Desk, mine: Tab, unanswered: Unanswered) -> None:
     """The question with what kept it from being answered, and another try."""
     if unanswered.replaces is None:
-        with st.chat_message("user", avatar=":material/person:"):
-            st.text(unanswered.question)
+        _asked(unanswered.question)
     tell(unanswered.error, "answer")
-    st.button(
-        "Try again",
-        key="again",
-        icon=":material/refresh:",
-        type="tertiary",
-        on_click=ask,
-        args=(desk, mine, unanswered.question, unanswered.replaces),
-    )
+    _again("Try again", desk, mine, unanswered.question, unanswered.replaces)
+
+
+def _asked(question: str) -> None:
+    with st.chat_message("user", avatar=":material/person:"):
+        st.text(question)
+
+
+def _again(label: str, desk: Desk, mine: Tab, question: str, replaces: int | None) -> None:
+    arguments = desk, mine, question, replaces
+    icon = ":material/refresh:"
+    st.button(label, key="again", icon=icon, type="tertiary", on_click=ask, args=arguments)
 
 
 def _show_more(mine: Tab) -> None:
@@ -167,8 +162,7 @@ def _show_more(mine: Tab) -> None:
 def _follow(desk: Desk, mine: Tab, asking: Asking) -> None:
     """Show an answer as it comes, with a button that stops it; then draw the page with it in its place."""
     if asking.replaces is None:
-        with st.chat_message("user", avatar=":material/person:"):
-            st.text(asking.question)
+        _asked(asking.question)
     with st.chat_message("assistant", avatar=":material/menu_book:"):
         place = st.empty()
     st.button("Stop", key="stop", icon=":material/stop_circle:", on_click=asking.stop)
