@@ -1,0 +1,20 @@
+"""What tests of the page's conversations put into them."""
+
+from datetime import UTC, datetime, timedelta
+
+START = datetime(2024, 5, 31, 12, tzinfo=UTC)
+
+
+def record(text, **fields):
+    return {"version": 1, "question": "?", "answer": text, "citations": [], **fields}
+
+
+class Clock:
+    """A minute later at every look."""
+
+    def __init__(self):
+        self.time = START
+
+    def __call__(self):
+        self.time += timedelta(minutes=1)
+        return self.time
