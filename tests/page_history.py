@@ -18,3 +18,8 @@ class Clock:
     def __call__(self):
         self.time += timedelta(minutes=1)
         return self.time
+
+
+def bytes_of(path):
+    """All that lies in the folder of the file, the file itself among it."""
+    return b"".join(file.read_bytes() for file in path.parent.iterdir())

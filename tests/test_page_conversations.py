@@ -4,7 +4,7 @@ import pytest
 
 from rag.errors import ConversationGone, UsageError
 from rag.page.conversations import Conversations, title_of
-from tests.page_history import Clock, record
+from tests.page_history import Clock, bytes_of, record
 
 
 @pytest.fixture
@@ -15,10 +15,6 @@ def path(tmp_path):
 @pytest.fixture
 def conversations(path):
     return Conversations(path, Clock())
-
-
-def bytes_of(path):
-    return b"".join(file.read_bytes() for file in path.parent.iterdir())
 
 
 def test_nothing_is_stored_before_the_first_exchange(path, conversations):

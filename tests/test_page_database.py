@@ -14,7 +14,7 @@ from rag.errors import HistoryDamaged, HistoryError
 from rag.page.conversations import Conversations
 from rag.page.database import SCHEMA_VERSION, Database
 from rag.places import data_root
-from tests.page_history import Clock, record
+from tests.page_history import Clock, bytes_of, record
 
 
 @pytest.fixture
@@ -25,10 +25,6 @@ def path(tmp_path):
 @pytest.fixture
 def conversations(path):
     return Conversations(path, Clock())
-
-
-def bytes_of(path):
-    return b"".join(file.read_bytes() for file in path.parent.iterdir())
 
 
 def say(path, n, sizes):
